@@ -3,6 +3,7 @@
 nbdev's processors decide what a page shows (an exported cell gives way to its documentation, a hidden one goes), this file writes that as
 plain Markdown into docs/_src/, and mkdocs-material builds it. No cell is run, nothing is fetched, and the site asks nothing of the network."""
 import importlib
+import logging
 import os
 import re
 import shutil
@@ -79,7 +80,9 @@ def output(out, save):
     if out.output_type == 'error': raise ValueError('a stored output is an error: run docs/fill.py')
     data = {k: v if isinstance(v, str) else ''.join(v) for k, v in out.data.items() if k.startswith('text/')}
     if pic := picture(out.data): return f'![Picture drawn by the code above]({save(*pic)}){{ .drawn }}'
-    if 'text/html' in data: return '<div class="drawn-html">\n' + re.sub(r'\n\s*\n', '\n', data['text/html']).strip() + '\n</div>'
+    if 'text/html' in data:
+        bare = re.sub(r'<style scoped>.*?</style>|(?<=<table) border="1"', '', data['text/html'], flags=re.S)      # pandas'
+        return '<div class="drawn-html">\n' + re.sub(r'\n\s*\n', '\n', bare).strip() + '\n</div>'
     return data.get('text/markdown') or fence(data.get('text/plain', ''), '.text .output')
 
 def callouts(text):
@@ -135,6 +138,7 @@ def build(strict=False):
     from mkdocs.commands.build import build as mkdocs
     from mkdocs.config import load_config
     from mkdocs.exceptions import Abort
+    logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
     os.environ.setdefault('SOURCE_DATE_EPOCH', '0')                         # no clock in the sitemap
     for o in (SRC, SITE): shutil.rmtree(o, ignore_errors=True)
     shutil.copytree(DOCS/'style', SRC/'style')

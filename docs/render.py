@@ -1,10 +1,12 @@
 "One public symbol as Markdown: heading, typed signature, docstring, parameter table."
 import inspect
 import re
+import warnings
 from html import escape
 
 from fastcore.docments import docments
 
+warnings.filterwarnings('ignore', 'Unknown section')   # a docstring inherited from another library
 EMPTY = inspect.Parameter.empty
 
 def find(mod, name):

@@ -7,33 +7,36 @@ __all__ = ['split_key', 'parse_key', 'format_key', 'Pairs', 'pairs', 'loads', 'd
            'layout_from_v1', 'layout_to_v1', 'read_structure', 'read_layout', 'section_from_v2', 'structure_to_v2',
            'layout_to_v2', 'section_to_v2', 'parse_html']
 
-# %% ../nbs/01_html.ipynb #065c4a46
+# %% ../nbs/01_html.ipynb #baf22121
 import json, math, re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from numbers import Real
 from pathlib import Path
+from fastcore.basics import patch
 from selectolax.lexbor import LexborHTMLParser
 from .core import LayoutError, Node, Structure, Element, Layout, Section, PROPS, ancestors, nearest
 
-# %% ../nbs/01_html.ipynb #da683b23
+# %% ../nbs/01_html.ipynb #23d7d0e2
 def _encode(name): return re.sub(r"[.@$#\[\]'%]", lambda m: f'%{ord(m[0]):02X}', str(name))
 def _decode(name): return re.sub(r'%([0-7][0-9A-Fa-f])', lambda m: chr(int(m[1], 16)), name)
 
-# %% ../nbs/01_html.ipynb #f28b2102
+# %% ../nbs/01_html.ipynb #fc59a481
 def _hint(name, value):
     value = 'true' if value is True else 'false' if value is False else str(value)
     return ('z' if name == 'zIndex' else name), int(value) if re.fullmatch(r'0|-?[1-9][0-9]{0,17}', value) else value
 
-# %% ../nbs/01_html.ipynb #91b082ae
+# %% ../nbs/01_html.ipynb #a9b42108
 _piece = re.compile(r"\.(?P<cls>[^.@$#\[\]']+)|#(?P<id>[^.@$#\[\]']+)|\['(?P<hint>[^']*)'\]|\$(?P<k>[1-9][0-9]{0,8})")
 _name = re.compile(r"[^.@$#\[\]']+")
 
+def _bad(why): return LayoutError(f'bad-syntax: {why}')
+
 def _bad_key(key, at, why):
-    return LayoutError(f"bad-syntax: {why} at character {at+1} of key {key[:120]!r}. A node key is tag.class#id['hint:value']; "
+    return _bad(f"{why} at character {at+1} of key {key[:120]!r}. A node key is tag.class#id['hint:value']; "
                        "inside a name write . @ $ # [ ] ' as %2E %40 %24 %23 %5B %5D %27.")
 
-# %% ../nbs/01_html.ipynb #84a2f7b9
+# %% ../nbs/01_html.ipynb #39a00c0c
 def split_key(key:str # one node key, with or without hints and `$k`
              )->tuple: # its `Node`, and k (None where the key has none)
     "Read one node key of version 1."
@@ -55,13 +58,13 @@ def split_key(key:str # one node key, with or without hints and `$k`
     node.classes = tuple(classes)
     return node, k
 
-# %% ../nbs/01_html.ipynb #45d42975
+# %% ../nbs/01_html.ipynb #6ce15215
 def parse_key(key:str # such as "div.a.b#id['d:grid']['col:2']"
              )->Node: # without parent, text or box
     "Read a node key of version 1; `$k` is ignored."
     return split_key(key)[0]
 
-# %% ../nbs/01_html.ipynb #8e7425cc
+# %% ../nbs/01_html.ipynb #8e5fca90
 def format_key(node:Node,  # the node to name
                hints=False,# write the hints too
                k=None      # the k of `$k`, None for none
@@ -73,13 +76,14 @@ def format_key(node:Node,  # the node to name
         key += f"['{name}:{_encode(value)}']"
     return key + (f'${k}' if k else '')
 
-# %% ../nbs/01_html.ipynb #cd0546c1
+# %% ../nbs/01_html.ipynb #f1758fe7
 class Pairs(dict):
     "A JSON object in which a key is repeated; `pairs` holds all of it, in order."
     def __init__(self, pairs):
         super().__init__(pairs)
         self.pairs = pairs
 
+# %% ../nbs/01_html.ipynb #62ece2b0
 def pairs(obj:dict # from `loads`, or a plain dict
          )->list:  # (key, value), repeated keys included
     "All pairs of a JSON object."
@@ -89,13 +93,14 @@ def _object(items):
     d = dict(items)
     return d if len(d) == len(items) else Pairs(items)
 
-# %% ../nbs/01_html.ipynb #e02effca
+# %% ../nbs/01_html.ipynb #42c2117b
 def _number(s):
     if math.isinf(x := float(s)): raise ValueError(f'the number {s[:20]} is too large')
     return x
 
 def _constant(s): raise ValueError(f'{s} is not a JSON number')
 
+# %% ../nbs/01_html.ipynb #07dd49c8
 def loads(text # str or UTF-8 bytes
          ):    # dicts, lists, strings and numbers; objects with repeated keys as `Pairs`
     "Parse JSON, keeping repeated keys in order."
@@ -107,7 +112,7 @@ def loads(text # str or UTF-8 bytes
     except RecursionError: raise LayoutError('unreadable-json: nested too deeply.') from None
     except ValueError as e: raise LayoutError(f'unreadable-json: {e}.') from None
 
-# %% ../nbs/01_html.ipynb #2622d44f
+# %% ../nbs/01_html.ipynb #cc354272
 def dumps(obj,        # dicts, lists, strings, finite numbers
           indent=None # spaces per level, None for one line
          )->str:      # JSON text; non-ASCII letters as they are
@@ -122,26 +127,27 @@ def dumps(obj,        # dicts, lists, strings, finite numbers
     except RecursionError: raise LayoutError('nested too deeply for version 1; write version 2, which is flat.') from None
     except ValueError as e: raise LayoutError(f'cannot be written as JSON: {e}.') from None
 
-# %% ../nbs/01_html.ipynb #892e2821
+# %% ../nbs/01_html.ipynb #32b9f8d5
 _own = {'text', 'src', 'svg', 'href', 'alt', 'title', 'type', 'role', 'value', 'name'}
 
 def _is_child(key, value):
     return isinstance(value, dict) or (value is None and key not in _own) or (isinstance(value, str) and bool(re.search(r"[.#\[$]", key)))
 
+# %% ../nbs/01_html.ipynb #08a42949
 def _add_own(node, key, value):
     if value is None: return
     if isinstance(value, list):
-        raise LayoutError(f'bad-syntax: {format_key(node)!r} has a list under {key!r}; allowed are an object (a child) or a string.')
+        raise _bad(f'{format_key(node)!r} has a list under {key!r}; allowed are an object (a child) or a string.')
     if key == 'text': node.text = f'{node.text} {value}'.strip() if node.text else str(value)
     else: node.attrs[_decode(key)] = value
 
-# %% ../nbs/01_html.ipynb #ee787be3
+# %% ../nbs/01_html.ipynb #e9982b08
 def structure_from_v1(obj:dict   # nested keys, from `loads`
                      )->Structure:
     "Read a structure of version 1; siblings with equal keys are all kept, in order."
-    if not isinstance(obj, dict): raise LayoutError(f'bad-syntax: a structure is an object of node keys, not {type(obj).__name__}.')
+    if not isinstance(obj, dict): raise _bad(f'a structure is an object of node keys, not {type(obj).__name__}.')
     for key, value in pairs(obj):
-        if not _is_child(key, value): raise LayoutError(f'bad-syntax: {key!r} at the top holds {value!r:.40}; the top holds nodes, as objects.')
+        if not _is_child(key, value): raise _bad(f'{key!r} at the top holds {value!r:.40}; the top holds nodes, as objects.')
     nodes, todo = [], [(-1, *pair) for pair in reversed(pairs(obj))]
     while todo:
         parent, key, value = todo.pop()
@@ -156,12 +162,13 @@ def structure_from_v1(obj:dict   # nested keys, from `loads`
     if not nodes: raise LayoutError('missing-file: the structure holds no node.')
     return Structure(nodes)
 
-# %% ../nbs/01_html.ipynb #8fb2e9e6
+# %% ../nbs/01_html.ipynb #ca912432
 def _own_pairs(node):
     own = {'text': node.text} if node.text else {}
     for k, v in node.attrs.items(): own['%74ext' if k == 'text' else _encode(k)] = v
     return own
 
+# %% ../nbs/01_html.ipynb #52f2bde6
 def structure_to_v1(structure:Structure)->dict: # nested, keys unique
     "Write a structure as version 1; boxes have no place in it."
     out = {}
@@ -175,29 +182,29 @@ def structure_to_v1(structure:Structure)->dict: # nested, keys unique
             into[f'{key}${seen[key]}' if count[key] > 1 else key] = objs[j]
     return out
 
-# %% ../nbs/01_html.ipynb #96357189
+# %% ../nbs/01_html.ipynb #e61eb226
 def _layout_key(key):
     parts = re.findall(r"@|(?:\['[^']*'\]|[^@])+", key)
     type_, refs = parts[0] if parts else '', parts[2::2]
     m = re.fullmatch(r"([^.@$#\[\]']+)(?:\$[0-9]+)?", type_.strip())
     if not m or len(parts) % 2 == 0 or any(p != '@' for p in parts[1::2]) or '@' in refs:
-        raise LayoutError(f"bad-syntax: layout key {key[:120]!r}; a layout key is TYPE, TYPE$N or TYPE@NODEKEY@NODEKEY, such as 'heading@h1.title'.")
+        raise _bad(f"layout key {key[:120]!r}; a layout key is TYPE, TYPE$N or TYPE@NODEKEY@NODEKEY, such as 'heading@h1.title'.")
     return _decode(m[1]), [split_key(r.strip()) for r in refs]
 
-# %% ../nbs/01_html.ipynb #3fec7ab4
+# %% ../nbs/01_html.ipynb #e53426b4
 def _flatten(obj):
     "Elements of a nested layout, in preorder: type, refs, parent, key."
-    if not isinstance(obj, dict): raise LayoutError(f'bad-syntax: a layout is an object of layout keys, not {type(obj).__name__}.')
+    if not isinstance(obj, dict): raise _bad(f'a layout is an object of layout keys, not {type(obj).__name__}.')
     out, todo = [], [(-1, *pair) for pair in reversed(pairs(obj))]
     while todo:
         parent, key, value = todo.pop()
         if not (isinstance(value, dict) or value is None or value == ''):
-            raise LayoutError(f"bad-syntax: {key!r} holds {value!r:.40}; an element holds its children as an object, or ''.")
+            raise _bad(f"{key!r} holds {value!r:.40}; an element holds its children as an object, or ''.")
         todo += [(len(out), *pair) for pair in reversed(pairs(value or {}))]
         out.append((*_layout_key(key), parent, key))
     return out
 
-# %% ../nbs/01_html.ipynb #16c3740d
+# %% ../nbs/01_html.ipynb #378ee7c5
 class _Resolver:
     "Finds the nodes that references name."
     def __init__(self, structure):
@@ -210,29 +217,35 @@ class _Resolver:
     def key(self, node): return node.tag, node.classes, node.id
     def inside(self, i, sources): return any(s < i < self.end[s] for s in sources)
 
-    def matches(self, node, scope):
-        "Nodes of that key in the scope: the sources of an element, or None for everywhere."
-        found = self.index.get(self.key(node), [])
-        if scope is None: return found
-        out, done = [], 0
-        for s in sorted(scope):
-            if s >= done: out, done = out + found[bisect_right(found, s):bisect_left(found, self.end[s])], self.end[s]
-        return out
+# %% ../nbs/01_html.ipynb #032abe77
+@patch
+def matches(self:_Resolver, node, scope):
+    "Nodes of that key in the scope: the sources of an element, or None for everywhere."
+    found = self.index.get(self.key(node), [])
+    if scope is None: return found
+    out, done = [], 0
+    for s in sorted(scope):
+        if s >= done: out, done = out + found[bisect_right(found, s):bisect_left(found, self.end[s])], self.end[s]
+    return out
 
-    def find(self, node, k, scope, chain=()):
-        "The node meant, or None."
-        found = self.matches(node, scope)
-        if k: return found[k-1] if k <= len(found) and found[k-1] not in self.taken else None
-        free = [i for i in found if i not in self.taken]
-        return min(free, key=lambda i: (not self.inside(i, chain[-1:]), bool(chain) and i < chain[-1], i), default=None)
+# %% ../nbs/01_html.ipynb #94d5742b
+@patch
+def find(self:_Resolver, node, k, scope, chain=()):
+    "The node meant, or None."
+    found = self.matches(node, scope)
+    if k: return found[k-1] if k <= len(found) and found[k-1] not in self.taken else None
+    free = (i for i in found if i not in self.taken)
+    if not chain: return next(free, None)
+    return min(free, key=lambda i: (not self.inside(i, chain[-1:]), i < chain[-1], i), default=None)
 
-# %% ../nbs/01_html.ipynb #5d07d04f
+# %% ../nbs/01_html.ipynb #b1fa3add
 def _sourced(flat, sources, i):
     "The nearest ancestor of element `i` that has a node, or -1."
     i = flat[i][2]
     while i >= 0 and not any(s is not None for s in sources[i]): i = flat[i][2]
     return i
 
+# %% ../nbs/01_html.ipynb #9b4b1747
 def _resolve(flat, structure, skip=()):
     r, sources, missing = _Resolver(structure), [], []
     for i, (_, refs, _, _) in enumerate(flat):
@@ -246,7 +259,7 @@ def _resolve(flat, structure, skip=()):
             else: r.taken[at] = i
     return r, sources, missing
 
-# %% ../nbs/01_html.ipynb #e2288eb2
+# %% ../nbs/01_html.ipynb #161b5398
 def _climb(flat, result, skip=()):
     "Second pass: what is still missing looks further out among the nodes that are left."
     r, sources, left = result[0], result[1], []
@@ -263,40 +276,45 @@ def _climb(flat, result, skip=()):
         else: r.taken[at] = i
     return r, sources, left
 
-# %% ../nbs/01_html.ipynb #ddce9f5f
+# %% ../nbs/01_html.ipynb #1b7a4c55
+def _parents(flat, i):
+    while (i := flat[i][2]) >= 0: yield i
+
 def _crossed(flat, structure, r, sources):
     "How many sources lie inside the node of an element which is no ancestor of theirs."
-    above, crossed = [], 0
-    for i, (_, _, parent, _) in enumerate(flat):
-        above.append((above[parent] if parent >= 0 else frozenset()) | {i})
-        for s in sources[i]:
-            if s is not None: crossed += next((r.taken[a] for a in ancestors(structure, s) if a in r.taken), i) not in above[i]
+    crossed = 0
+    for i, mine in enumerate(sources):
+        for s in mine:
+            owner = i if s is None else next((r.taken[a] for a in ancestors(structure, s) if a in r.taken), i)
+            crossed += owner != i and owner not in _parents(flat, i)
     return crossed
 
+# %% ../nbs/01_html.ipynb #5d37dc34
 def _resolve_best(flat, structure):
     def attempt(skip):
         r, sources, left = _climb(flat, _resolve(flat, structure, skip), skip)
-        return len(left) and len(left) + _crossed(flat, structure, r, sources), (r, sources, left)
-    skip = frozenset()
-    cost, best = attempt(skip)
-    for i in dict.fromkeys(m[0] for m in best[2][:20]):
-        while (i := flat[i][2]) >= 0:
-            if flat[i][1] and (again := attempt(skip | {i}))[0] < cost: (cost, best), skip = again, skip | {i}
+        return len(left) + (_crossed(flat, structure, r, sources) if left and len(flat) <= 500 else 0), (r, sources, left)
+    (cost, best), skip = attempt(frozenset()), frozenset()
+    above = [a for i, *_ in best[2] for a in _parents(flat, i) if flat[a][1]] if len(flat) <= 500 else []
+    for a in list(dict.fromkeys(above))[:50]:
+        if (again := attempt(skip | {a}))[0] < cost: (cost, best), skip = again, skip | {a}
     return best
 
-# %% ../nbs/01_html.ipynb #4c50eb61
+# %% ../nbs/01_html.ipynb #7b910f1d
 def _fault(notes, message, done=''):
     if notes is None: raise LayoutError(message)
     notes.append(f'{message} {done}'.strip())
 
+# %% ../nbs/01_html.ipynb #c677b2c1
 def _tell_missing(flat, structure, missing, notes):
     keys = list(dict.fromkeys(format_key(n) for n in structure))
     for i, node, k in missing:
         key, plain = format_key(node, k=k), format_key(node)
-        why = 'the nodes of that key are taken, or lie outside its parent.' if plain in keys else 'no node has that key' + nearest(plain, keys[:500]).split(' Known')[0]
+        why = ('the nodes of that key are taken, or lie outside its parent.' if plain in keys else
+               'no node has that key' + nearest(plain, keys[:500]).split(' Known')[0])
         _fault(notes, f'dangling-reference: {flat[i][3]!r} names {key!r}, and {why}', 'The reference was dropped.')
 
-# %% ../nbs/01_html.ipynb #5c859a64
+# %% ../nbs/01_html.ipynb #6b706a33
 def _drop_lost(flat, sources, notes):
     "New parents after dropping; None for a dropped element."
     children, kept = Counter(parent for _, _, parent, _ in flat), [0] * len(flat)
@@ -311,6 +329,7 @@ def _drop_lost(flat, sources, notes):
         if lost[i]: notes.append(f'dropped-element: {key!r} was dropped: no node is left for it.')
     return parents
 
+# %% ../nbs/01_html.ipynb #4799c416
 def _move_up(flat, sources, parents, r, notes):
     "Place each element under an ancestor that holds its node; returns its place among the others."
     place = [float(i) for i in range(len(flat))]
@@ -321,10 +340,11 @@ def _move_up(flat, sources, parents, r, notes):
             if up < 0 or r.inside(sources[i][0], sources[up]): break
             parents[i] = parents[up]
             if sources[i][0] < sources[up][0]: place[i] = place[up] - .5
-            notes.append(f'misplaced-element: the node of {flat[i][3]!r} lies outside that of its parent {flat[up][3]!r}; it was moved up beside it.')
+            notes.append(f'misplaced-element: the node of {flat[i][3]!r} lies outside that of its parent {flat[up][3]!r}; '
+                         'it was moved up beside it.')
     return place
 
-# %% ../nbs/01_html.ipynb #52fc7b29
+# %% ../nbs/01_html.ipynb #017943c5
 def _repair(flat, resolver, sources, notes):
     "Elements in preorder, what is lost dropped and what is misplaced moved."
     sources = [[s for s in src if s is not None] for src in sources]
@@ -339,26 +359,26 @@ def _repair(flat, resolver, sources, notes):
         elements.append(Element(flat[i][0], tuple(sources[i]), parent))
     return elements
 
-# %% ../nbs/01_html.ipynb #9ae7c45f
+# %% ../nbs/01_html.ipynb #9f29639f
 def _props_from_v1(props, resolver, notes):
-    if not isinstance(props, dict): raise LayoutError(f'bad-syntax: props are an object, not {type(props).__name__}.')
+    if not isinstance(props, dict): raise _bad(f'props are an object, not {type(props).__name__}.')
     out = defaultdict(list)
     for name, value in pairs(props):
         if name not in PROPS:
             _fault(notes, f'bad-syntax: unknown prop {name!r}{nearest(name, PROPS)}.', 'It was dropped.')
             continue
         for text in [value] if isinstance(value, str) else value or []:
-            if not isinstance(text, str): raise LayoutError(f'bad-syntax: prop {name} holds {text!r:.40}; allowed is a node key or a list of them.')
+            if not isinstance(text, str): raise _bad(f'prop {name} holds {text!r:.40}; allowed is a node key or a list of them.')
             for ref in re.findall(r"(?:\['[^']*'\]|[^@])+", text):
                 node, k = split_key(ref.strip())
                 found = resolver.matches(node, None)
                 free = [i for i in found if i not in resolver.taken and i not in out[name]] or found
                 at = (found[k-1:k] if k else free[:1]) or None
                 if at: out[name] += at
-                else: _fault(notes, f'dangling-reference: prop {name} names {ref!r}, and no node has that key.', 'The reference was dropped.')
+                else: _fault(notes, f'dangling-reference: prop {name} names {ref!r}, and no node has that key.', 'It was dropped.')
     return out
 
-# %% ../nbs/01_html.ipynb #ab58f54a
+# %% ../nbs/01_html.ipynb #b0b56a51
 def layout_from_v1(obj:dict,             # nested keys; or those under "structure", beside "props"
                    structure:Structure,  # the nodes that references name; None where there is none
                    notes:list=None,      # None: faults raise; a list: faults are put right and told there
@@ -373,29 +393,32 @@ def layout_from_v1(obj:dict,             # nested keys; or those under "structur
     elements = _repair(flat, resolver, sources, [] if notes is None else notes)
     return Layout(elements, _props_from_v1(props or {}, resolver, notes))
 
+# %% ../nbs/01_html.ipynb #a21150da
 def _without_structure(flat, props, notes):
     n = sum(len(refs) for _, refs, _, _ in flat) + len(props or {})
     if n: _fault(notes, f'missing-file: without a structure the {n} references of the layout name nothing.', 'Types and tree were kept.')
     return Layout([Element(t, (), p) for t, _, p, _ in flat])
 
-# %% ../nbs/01_html.ipynb #d238d376
+# %% ../nbs/01_html.ipynb #cc32065a
 def _ref(resolver, i, scope, who):
     node = resolver.structure[i]
     found = resolver.matches(node, scope)
-    if i not in found: raise LayoutError(f'not-representable: {who} names node {i} ({format_key(node)}), which lies outside the node of its '
-                                         'parent element; version 1 cannot say that. Write version 2.')
+    if i not in found:
+        raise LayoutError(f'not-representable: {who} names node {i} ({format_key(node)}), which lies outside the node of its '
+                          'parent element; version 1 cannot say that. Write version 2.')
     return format_key(node, k=found.index(i)+1 if len(found) > 1 else None)
 
+# %% ../nbs/01_html.ipynb #1736f75b
 def layout_to_v1(layout:Layout,       # its sources index `structure`
                  structure:Structure  # the nodes that it names; None where there is none
                 )->dict:              # {'structure': nested, 'props'}; or the nested keys alone where there are no props
     "Write a layout as version 1; every reference reads back to the same node. Boxes have no place in it."
     r, out = _Resolver(structure or Structure([])), {}
-    objs, numbers = [{} for _ in layout], Counter()
+    objs, numbers, n = [{} for _ in layout], Counter(), len(r.structure)
+    for s in (s for sources in (*(e.sources for e in layout), *layout.props.values()) for s in sources):
+        if not 0 <= s < n: raise LayoutError(f'dangling-reference: the layout names node {s}; allowed are indices 0 to {n-1}.')
     for i, e in enumerate(layout):
         scope = next((layout[a].sources for a in ancestors(layout, i) if layout[a].sources), None)
-        for s in (*e.sources, *(s for v in layout.props.values() for s in v)):
-            if not 0 <= s < len(r.structure): raise LayoutError(f'dangling-reference: the layout names node {s}; allowed are indices 0 to {len(r.structure)-1}.')
         for s in e.sources:
             if s in r.taken: raise LayoutError(f'not-representable: two elements share node {s}; a node belongs to one element.')
             r.taken[s] = i
@@ -405,62 +428,65 @@ def layout_to_v1(layout:Layout,       # its sources index `structure`
     props = {k: [_ref(r, i, None, k) for i in v] for k, v in layout.props.items()}
     return {'structure': out, 'props': {k: v[0] if len(v) == 1 else v for k, v in props.items()}} if props else out
 
-# %% ../nbs/01_html.ipynb #ab37b10d
+# %% ../nbs/01_html.ipynb #7281f555
 def _get(d, key, kind, where, default=None):
     value = d.get(key)
     if value is None and default is not None: return default
     if not isinstance(value, kind) or isinstance(value, bool):
         names = {str: 'a string', int: 'a whole number', dict: 'an object'}
-        raise LayoutError(f'bad-syntax: {where} has {key}={value!r:.40}; allowed is {names[kind]}.')
+        raise _bad(f'{where} has {key}={value!r:.40}; allowed is {names[kind]}.')
     return value
 
+# %% ../nbs/01_html.ipynb #97e1c28b
 def _real(x): return isinstance(x, Real) and not isinstance(x, bool) and math.isfinite(x)
 
 def _box(d, where):
     if (box := d.get('box')) is None: return None
     if not isinstance(box, (list, tuple)) or len(box) != 4 or not all(_real(x) for x in box) or box[2] < 0 or box[3] < 0:
-        raise LayoutError(f'bad-syntax: {where} has box={box!r:.60}; allowed is [x, y, width, height] in CSS pixels, width and height not negative.')
+        raise _bad(f'{where} has box={box!r:.60}; allowed is [x, y, width, height] in CSS pixels, width and height not negative.')
     return tuple(box)
 
+# %% ../nbs/01_html.ipynb #f01664b3
 def _strings(value, where):
     value = value.split() if isinstance(value, str) else value
     if not isinstance(value, (list, tuple)) or not all(isinstance(c, str) for c in value):
-        raise LayoutError(f'bad-syntax: {where} has classes={value!r:.40}; allowed is a list of names.')
+        raise _bad(f'{where} has classes={value!r:.40}; allowed is a list of names.')
     return tuple(value)
 
-# %% ../nbs/01_html.ipynb #b2da92ec
+# %% ../nbs/01_html.ipynb #a5d27416
 def _node_from_v2(d, i):
     where = f'node {i}'
-    if not isinstance(d, dict): raise LayoutError(f'bad-syntax: {where} is {d!r:.40}; allowed is an object.')
+    if not isinstance(d, dict): raise _bad(f'{where} is {d!r:.40}; allowed is an object.')
     hints, attrs = (_get(d, k, dict, where, {}) for k in ('hints', 'attrs'))
     for v in [*hints.values(), *attrs.values()]:
-        if isinstance(v, (dict, list)): raise LayoutError(f'bad-syntax: {where} has the value {v!r:.40} among hints or attrs; allowed is a string or number.')
-    return Node(_get(d, 'tag', str, where), _get(d, 'parent', int, where, -1), _strings(d.get('classes') or [], where), _get(d, 'id', str, where, ''),
-                dict(_hint(k, v) for k, v in hints.items()), _get(d, 'text', str, where, ''),
+        if isinstance(v, (dict, list)): raise _bad(f'{where} has {v!r:.40} among hints or attrs; allowed is a string or number.')
+    return Node(_get(d, 'tag', str, where), _get(d, 'parent', int, where, -1), _strings(d.get('classes') or [], where),
+                _get(d, 'id', str, where, ''), dict(_hint(k, v) for k, v in hints.items()), _get(d, 'text', str, where, ''),
                 {k: '' if v is None else v for k, v in attrs.items()}, _box(d, where))
 
+# %% ../nbs/01_html.ipynb #0d7aad8e
 def _indices(value, n, where):
     if not isinstance(value, list) or not all(type(s) is int and 0 <= s < n for s in value):
         raise LayoutError(f'dangling-reference: {where} names nodes {value!r:.60}; allowed are indices 0 to {n-1}.')
     return tuple(value)
 
-# %% ../nbs/01_html.ipynb #fb19b53a
+# %% ../nbs/01_html.ipynb #882d1ee4
 def _element_from_v2(d, i, n):
     where = f'element {i}'
-    if not isinstance(d, dict): raise LayoutError(f'bad-syntax: {where} is {d!r:.40}; allowed is an object.')
-    if not (type_ := _get(d, 'type', str, where)): raise LayoutError(f'bad-syntax: {where} has an empty type.')
+    if not isinstance(d, dict): raise _bad(f'{where} is {d!r:.40}; allowed is an object.')
+    if not (type_ := _get(d, 'type', str, where)): raise _bad(f'{where} has an empty type.')
     if (confidence := d.get('confidence')) is not None and not _real(confidence):
-        raise LayoutError(f'bad-syntax: {where} has confidence={confidence!r:.40}; allowed is a number from 0 to 1.')
+        raise _bad(f'{where} has confidence={confidence!r:.40}; allowed is a number from 0 to 1.')
     return Element(type_, _indices(d.get('sources') or [], n, where), _get(d, 'parent', int, where, -1), _box(d, where), confidence)
 
-# %% ../nbs/01_html.ipynb #2851dc8c
+# %% ../nbs/01_html.ipynb #181598a2
 def _unpack(obj, what, items):
     "What stands under 'data', and the props beside it."
     if not isinstance(obj, dict) or not isinstance(obj.get('type'), str) or isinstance(obj.get(items), list): return obj, None
     if 'data' in obj: return obj['data'], obj.get('props')
-    raise LayoutError(f"bad-syntax: the {what} has the keys {', '.join(obj)}; expected '{items}' (version 2) or 'data' (version 1).")
+    raise _bad(f"the {what} has the keys {', '.join(obj)}; expected '{items}' (version 2) or 'data' (version 1).")
 
-# %% ../nbs/01_html.ipynb #fab6879d
+# %% ../nbs/01_html.ipynb #e5b5d2fb
 def read_structure(obj # parsed JSON: version 2 ("nodes"), version 1 under "data", or nested keys
                   )->Structure:
     "Read a structure of either version."
@@ -469,6 +495,7 @@ def read_structure(obj # parsed JSON: version 2 ("nodes"), version 1 under "data
     if not obj['nodes']: raise LayoutError('missing-file: the structure holds no node.')
     return Structure([_node_from_v2(d, i) for i, d in enumerate(obj['nodes'])])
 
+# %% ../nbs/01_html.ipynb #f92818f6
 def read_layout(obj,                  # parsed JSON: version 2 ("elements"), version 1 under "data", or nested keys
                 structure:Structure,  # None where there is none
                 notes:list=None       # None: faults raise; a list: they are put right and told there
@@ -478,10 +505,10 @@ def read_layout(obj,                  # parsed JSON: version 2 ("elements"), ver
     if isinstance(obj, dict) and isinstance(obj.get('elements'), list): return _layout_from_v2(obj, structure, notes)
     return layout_from_v1(obj, structure, notes, props)
 
-# %% ../nbs/01_html.ipynb #ccb29141
+# %% ../nbs/01_html.ipynb #77bc7658
 def _layout_from_v2(obj, structure, notes):
     n, props = len(structure) if structure else 0, obj.get('props') or {}
-    if not isinstance(props, dict): raise LayoutError(f'bad-syntax: props are an object, not {type(props).__name__}.')
+    if not isinstance(props, dict): raise _bad(f'props are an object, not {type(props).__name__}.')
     items = obj['elements']
     if structure is None and any(isinstance(d, dict) and d.get('sources') for d in items):
         _fault(notes, 'missing-file: without a structure the references of the layout name nothing.', 'Types, tree and boxes were kept.')
@@ -491,41 +518,42 @@ def _layout_from_v2(obj, structure, notes):
     return Layout([_element_from_v2(d, i, n) for i, d in enumerate(items)],
                   {k: _indices(v, n, f'prop {k}') for k, v in props.items() if k in PROPS})
 
-# %% ../nbs/01_html.ipynb #639c8786
+# %% ../nbs/01_html.ipynb #a402ef50
 def section_from_v2(d:dict # the content of an example.json; parts of version 1 are read too
                    )->Section: # what had to be put right stands in its `notes`
     "Read an example of version 2 (or 1)."
-    if not isinstance(d, dict): raise LayoutError(f'bad-syntax: an example is an object, not {type(d).__name__}.')
+    if not isinstance(d, dict): raise _bad(f'an example is an object, not {type(d).__name__}.')
     if not {'structure', 'layout', 'screenshot'} & set(d):
-        raise LayoutError(f"bad-syntax: the example has the keys {', '.join(map(str, d)) or 'none'}; expected at least one of structure, layout, screenshot.")
+        raise _bad(f"the example has the keys {', '.join(d)[:200] or 'none'}; expected at least one of structure, layout, screenshot.")
     notes, shot = [], d.get('screenshot') or {}
     if isinstance(shot, str): shot = {'path': shot}
     shot_path = _get(shot, 'path', str, 'screenshot', '') if isinstance(shot, dict) else _get(d, 'screenshot', dict, 'the example')
     size = tuple(shot.get(k) for k in ('width', 'height'))
     if size == (None, None): size = None
-    elif not all(_real(x) and x > 0 for x in size): raise LayoutError(f'bad-syntax: screenshot has width, height = {size}; allowed are numbers above 0.')
+    elif not all(_real(x) and x > 0 for x in size): raise _bad(f'screenshot has width, height = {size}; allowed are numbers above 0.')
     structure = None if d.get('structure') is None else read_structure(d['structure'])
     layout = None if d.get('layout') is None else read_layout(d['layout'], structure, notes)
-    group = d.get('group')
-    return Section(str(d.get('id') or ''), '' if group is None else str(group), Path(shot_path) if shot_path else None, size, structure, layout, notes=notes)
+    name, group = ('' if d.get(k) is None else str(d[k]) for k in ('id', 'group'))
+    return Section(name, group, Path(shot_path) if shot_path else None, size, structure, layout, notes=notes)
 
-# %% ../nbs/01_html.ipynb #d9049d16
-def _plain(d): return {k: v for k, v in d.items() if v not in (None, '')}
+# %% ../nbs/01_html.ipynb #f310712a
+def _plain(d): return {k: v for k, v in d.items() if v not in (None, '', {})}
 def _numbers(box): return None if box is None else [int(x) if isinstance(x, int) else float(x) for x in box]
 
 def structure_to_v2(structure:Structure)->dict:
     "Write a structure as version 2."
     nodes = [{'tag': n.tag, 'parent': n.parent, 'classes': list(n.classes), 'hints': dict(n.hints),
-              **_plain({'id': n.id, 'box': _numbers(n.box), 'text': n.text}), **({'attrs': dict(n.attrs)} if n.attrs else {})} for n in structure]
+              **_plain({'id': n.id, 'box': _numbers(n.box), 'text': n.text, 'attrs': dict(n.attrs)})} for n in structure]
     return {'type': 'HTMLObject', 'version': 2, 'nodes': nodes}
 
+# %% ../nbs/01_html.ipynb #285dde31
 def layout_to_v2(layout:Layout)->dict:
     "Write a layout as version 2."
     elements = [{'type': e.type, 'sources': list(e.sources), 'parent': e.parent,
                  **_plain({'box': _numbers(e.box), 'confidence': None if e.confidence is None else float(e.confidence)})} for e in layout]
     return {'type': 'SectionLayout', 'version': 2, 'elements': elements, 'props': {k: list(v) for k, v in layout.props.items()}}
 
-# %% ../nbs/01_html.ipynb #c15387df
+# %% ../nbs/01_html.ipynb #6f0b41fd
 def section_to_v2(section:Section)->dict: # the content of an example.json
     "Write a section as version 2, which loses nothing."
     out = {'id': section.id, **({'group': section.group} if section.group != section.id else {})}
@@ -536,7 +564,7 @@ def section_to_v2(section:Section)->dict: # the content of an example.json
     if section.layout is not None: out['layout'] = layout_to_v2(section.layout)
     return out
 
-# %% ../nbs/01_html.ipynb #c686d46a
+# %% ../nbs/01_html.ipynb #baea0935
 def _columns(value):
     "The number of columns of a grid-template-columns value."
     value = re.sub(r'repeat\(\s*([0-9]{1,3})\s*,((?:[^()]|\([^()]*\))*)\)', lambda m: (m[2] + ' ') * int(m[1]), value)
@@ -544,6 +572,7 @@ def _columns(value):
     while '(' in value and value != (value := re.sub(r'\([^()]*\)', '', value)): pass
     return len(value.split())
 
+# %% ../nbs/01_html.ipynb #611fc5c0
 def _style_hints(style):
     css = {k.strip().lower(): v.replace('!important', '').strip().lower() for k, _, v in (d.partition(':') for d in style.split(';'))}
     hints, display = {}, css.get('display', '').removeprefix('inline-')
@@ -554,7 +583,7 @@ def _style_hints(style):
     if re.fullmatch('-?[0-9]{1,9}', css.get('z-index', '')): hints['z'] = int(css['z-index'])
     return hints
 
-# %% ../nbs/01_html.ipynb #6897f841
+# %% ../nbs/01_html.ipynb #11aa96be
 _skip = {'script', 'style', 'head', 'template', 'noscript', 'link', 'meta', 'base', 'title'}
 _attrs = ('src', 'href', 'alt', 'type', 'role', 'srcset', 'data-src', 'poster', 'placeholder', 'title', 'name', 'action', 'aria-label')
 
@@ -568,7 +597,7 @@ def _html_node(el, parent):
     text = '' if el.tag == 'svg' else _squeeze(el.text(deep=False))
     return Node(el.tag, parent, tuple(attrs.get('class', '').split()), attrs.get('id', '').strip(), hints, text, own)
 
-# %% ../nbs/01_html.ipynb #c5cd9cdf
+# %% ../nbs/01_html.ipynb #3aed7f3f
 def _children(el):
     out, child = [], el.first_child
     while child is not None:
@@ -576,6 +605,7 @@ def _children(el):
         child = child.next
     return out
 
+# %% ../nbs/01_html.ipynb #d09cf50c
 def parse_html(text # str or bytes of a page, or of a piece of one
               )->Structure: # the elements of its body, in document order
     "Read HTML as a browser would, forgiving what is broken."

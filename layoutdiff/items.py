@@ -6,7 +6,7 @@
 __all__ = ['MAX_JSON', 'MAX_PICTURE', 'MAX_PIXELS', 'PICTURES', 'PAGES', 'SPLITS', 'SAMPLE', 'picture_size', 'read_section',
            'write_section', 'Items', 'get_items', 'distinct', 'split_items']
 
-# %% ../nbs/04_items.ipynb #678aa61a
+# %% ../nbs/04_items.ipynb #a34c225f
 import hashlib, math, os, random, re, shutil, warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -18,11 +18,12 @@ from .core import LayoutError, Section, nearest
 from .html import (dumps, loads, pairs, parse_html, read_layout, read_structure, section_from_v2, section_to_v2,
                              structure_to_v1, layout_to_v1)
 
-# %% ../nbs/04_items.ipynb #aa273441
+# %% ../nbs/04_items.ipynb #dfa35b15
 MAX_JSON = 32_000_000      # bytes of a JSON or HTML file
 MAX_PICTURE = 64_000_000   # bytes of a picture file
 MAX_PIXELS = 80_000_000    # pixels of a picture
 
+# %% ../nbs/04_items.ipynb #e378a73d
 def _bytes(path, limit=MAX_JSON):
     try:
         if not path.is_file(): raise LayoutError('missing-file: no ordinary file.')
@@ -30,7 +31,7 @@ def _bytes(path, limit=MAX_JSON):
         return path.read_bytes()
     except OSError as e: raise LayoutError(f'missing-file: cannot be read ({e.strerror or e}).') from None
 
-# %% ../nbs/04_items.ipynb #c56b1282
+# %% ../nbs/04_items.ipynb #32b618a8
 def picture_size(path:Path # a PNG, JPEG or WebP file
                 )->tuple:  # width, height in pixels
     "Read a picture's size from its header, and refuse what is no picture or too large."
@@ -41,11 +42,12 @@ def picture_size(path:Path # a PNG, JPEG or WebP file
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             with Image.open(path, formats=('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')) as im: w, h = im.size
     except Image.DecompressionBombError: raise LayoutError(f'oversized-image: more than {MAX_PIXELS:,} pixels. Scale it down.') from None
-    except Exception as e: raise LayoutError(f'unreadable-image: {type(e).__name__}: no PNG, JPEG or WebP picture, or a damaged one.') from None
+    except Exception as e:
+        raise LayoutError(f'unreadable-image: no PNG, JPEG or WebP picture, or a damaged one ({type(e).__name__}).') from None
     if w * h > MAX_PIXELS: raise LayoutError(f'oversized-image: {w} x {h} pixels; allowed are {MAX_PIXELS:,} in all. Scale it down.')
     return w, h
 
-# %% ../nbs/04_items.ipynb #5f918315
+# %% ../nbs/04_items.ipynb #dd0076f8
 def _kind(obj):
     "'layout', 'structure' or '' where the keys do not tell."
     if not isinstance(obj, dict): return ''
@@ -60,35 +62,39 @@ def _kind(obj):
             if isinstance(v, dict): todo.append(v)
     return 'structure' if own else ''
 
-# %% ../nbs/04_items.ipynb #ad13f741
+# %% ../nbs/04_items.ipynb #e075a6c9
 def _unswap(structure, layout, notes):
     "Give parsed structure and layout back the right way round."
     kinds = _kind(structure), _kind(layout)
     if kinds[0] == 'layout' and (kinds[1] == 'structure' or layout is None) or (structure is None and kinds[1] == 'structure'):
-        notes.append('swapped-files: the structure stood where the layout belongs, and the layout where the structure belongs; they were read the right way round.')
+        notes.append('swapped-files: the structure stood where the layout belongs, and the layout where the structure belongs; '
+                     'they were read the right way round.')
         return layout, structure
-    if kinds == ('layout', 'layout'): raise LayoutError('swapped-files: both files hold a layout (their keys have @); the structure is missing.')
-    if kinds == ('structure', 'structure') and structure == layout: raise LayoutError('swapped-files: both files hold the same structure; the layout is missing.')
+    if kinds == ('layout', 'layout'): raise LayoutError('swapped-files: both hold a layout (their keys have @); the structure is missing.')
+    if kinds == ('structure', 'structure') and structure == layout:
+        raise LayoutError('swapped-files: both hold the same structure; the layout is missing.')
     return structure, layout
 
-# %% ../nbs/04_items.ipynb #5bcf4d07
+# %% ../nbs/04_items.ipynb #1b0be90d
 PICTURES = ('.png', '.jpg', '.jpeg', '.webp')
 PAGES = ('.html', '.htm', '.xhtml')
 
 def _picture_in(folder, name='screenshot'):
     return next((p for s in PICTURES if (p := folder/f'{name}{s}').is_file()), None)
 
+# %% ../nbs/04_items.ipynb #c717ae84
 def _inside(path, root):
     "The path, unless it leads out of `root`."
     path, root = (Path(os.path.abspath(p)) for p in (path, root))
-    if not path.is_relative_to(root): raise LayoutError(f'path-escape: {path.name!r} is said to lie outside the folder of the data. Use a path inside it.')
+    if not path.is_relative_to(root): raise LayoutError(f'path-escape: {path.name!r} lies outside the data folder. Use a path inside it.')
     return path
 
-# %% ../nbs/04_items.ipynb #638008a1
+# %% ../nbs/04_items.ipynb #e841da82
 def _parsed(path):
     try: return loads(_bytes(path))
     except LayoutError as e: raise LayoutError(f'{path.name}: {e}') from None
 
+# %% ../nbs/04_items.ipynb #3ff9868b
 def _from_pair(folder):
     files = [folder/f'{n}.json' for n in ('structure', 'layout')]
     parts = [_parsed(p) if p.exists() else None for p in files]
@@ -98,14 +104,15 @@ def _from_pair(folder):
     sec.layout = None if layout is None else read_layout(layout, sec.structure, sec.notes)
     return sec
 
-# %% ../nbs/04_items.ipynb #990caa6f
+# %% ../nbs/04_items.ipynb #7670a198
 def _unswap_example(obj, notes):
     "The same for the two parts of an example.json of version 1."
     a, b = (o.get('data', o) if isinstance(o, dict) else o for o in (obj.get('structure'), obj.get('layout')))
     if _unswap(a, b, notes)[0] is a: return obj
-    props = obj['layout'].get('props') if isinstance(obj.get('layout'), dict) else None
-    return {**obj, 'structure': b and {'type': 'HTMLObject', 'data': b}, 'layout': {'type': 'SectionLayout', 'data': a, 'props': props or {}}}
+    layout = {'type': 'SectionLayout', 'data': a, 'props': obj['layout'].get('props') or {} if isinstance(obj.get('layout'), dict) else {}}
+    return {**obj, 'structure': b and {'type': 'HTMLObject', 'data': b}, 'layout': layout}
 
+# %% ../nbs/04_items.ipynb #03650d8a
 def _from_json(path, root):
     obj, notes = _parsed(path), []
     if isinstance(obj, dict) and not {'structure', 'layout', 'screenshot'} & set(obj) and (kind := _kind(obj)): obj = {kind: obj}
@@ -118,12 +125,12 @@ def _from_json(path, root):
     else: sec.screenshot = shot
     return sec
 
-# %% ../nbs/04_items.ipynb #259cbd82
+# %% ../nbs/04_items.ipynb #3bd730fa
 def _read(path, root):
     if path.suffix.lower() in PICTURES: return Section(path.stem, screenshot=path)
     if path.suffix.lower() in PAGES: return Section(path.stem, structure=parse_html(_bytes(path)))
     if path.suffix.lower() == '.json': return _from_json(path, root)
-    if path.is_file() or not path.is_dir(): raise LayoutError(f'not an example: allowed are a folder, or a file ending in .json, {", ".join(PICTURES + PAGES)}.')
+    if not path.is_dir(): raise LayoutError(f'not an example: allowed are a folder or a file with .json, {", ".join(PICTURES + PAGES)}.')
     if (path/'example.json').exists(): sec = _from_json(path/'example.json', root)
     else: sec = _from_pair(path)
     sec.screenshot = sec.screenshot or _picture_in(path)
@@ -131,6 +138,7 @@ def _read(path, root):
         raise LayoutError('missing-file: the folder has no example.json, structure.json, layout.json or screenshot.png.')
     return sec
 
+# %% ../nbs/04_items.ipynb #a8a5971b
 def read_section(path,     # folder of an example, example.json, picture or HTML file
                  root=None # folder that its screenshot must lie in; None: the one above the example
                 )->Section: # its `notes` tell what was put right
@@ -150,7 +158,7 @@ def read_section(path,     # folder of an example, example.json, picture or HTML
     sec.group = sec.group or sec.id
     return sec
 
-# %% ../nbs/04_items.ipynb #97526c08
+# %% ../nbs/04_items.ipynb #5f55ee8a
 def write_section(section:Section, # what to write
                   folder,          # the folder of this example; made where needed
                   version=2        # 2: example.json; 1: structure.json and layout.json, without boxes
@@ -158,19 +166,25 @@ def write_section(section:Section, # what to write
     "Write one example with a copy of its screenshot."
     if version not in (1, 2): raise LayoutError(f'version is {version!r}; allowed are 1 and 2.')
     folder, shot = Path(folder), section.screenshot
-    files = {'example.json': dumps(section_to_v2(replace(section, screenshot=shot and Path('screenshot' + shot.suffix.lower()))))} if version == 2 else {}
-    if version == 1 and section.structure: files['structure.json'] = dumps(structure_to_v1(section.structure), indent=2)
-    if version == 1 and section.layout is not None: files['layout.json'] = dumps(layout_to_v1(section.layout, section.structure), indent=2)
+    to = folder/('screenshot' + shot.suffix.lower()) if shot else None
+    files = {'example.json': dumps(section_to_v2(replace(section, screenshot=to)))} if version == 2 else _pair_files(section)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items(): (folder/name).write_text(text + '\n', encoding='utf-8')
-    if shot:
-        to = folder/('screenshot' + shot.suffix.lower())
-        if not (to.exists() and to.samefile(shot)): shutil.copyfile(shot, to)
+    if shot and not (to.exists() and to.samefile(shot)): shutil.copyfile(shot, to)
     return folder
 
-# %% ../nbs/04_items.ipynb #39c2b766
-SPLITS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'dev': 'val', 'test': 'test', 'testing': 'test'}
+# %% ../nbs/04_items.ipynb #242f4cc5
+def _pair_files(section):
+    files = {}
+    if section.structure is not None: files['structure.json'] = dumps(structure_to_v1(section.structure), indent=2)
+    if section.layout is not None: files['layout.json'] = dumps(layout_to_v1(section.layout, section.structure), indent=2)
+    return files
 
+# %% ../nbs/04_items.ipynb #5ff4d1a6
+SPLITS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'dev': 'val',
+          'test': 'test', 'testing': 'test'}
+
+# %% ../nbs/04_items.ipynb #0c74d60e
 @dataclass
 class Items:
     "The sections of a dataset."
@@ -186,24 +200,27 @@ class Items:
     def all(self): return self.train + self.val + self.test
     def __len__(self): return len(self.train) + len(self.val) + len(self.test)
 
-# %% ../nbs/04_items.ipynb #f9d4be50
+# %% ../nbs/04_items.ipynb #f8a79d3d
 @patch
 def summary(self:Items, n=5)->str: # Markdown
     "Counts per split, and the first `n` reasons and notes."
     rows = ['| split | sections | groups | with layout | put right |', '|---|---|---|---|---|']
     for name in ('train', 'val', 'test'):
         if s := getattr(self, name):
-            rows.append(f"| {name if self.split_given else 'all'} | {len(s)} | {len({o.group for o in s})} | "
+            rows.append(f"| {name if self.val or self.test else 'all'} | {len(s)} | {len({o.group for o in s})} | "
                         f"{sum(o.layout is not None for o in s)} | {sum(bool(o.notes) for o in s)} |")
     told = [f'{o.id}: {note}' for o in self.all for note in o.notes]
-    for title, lines in ((f'{len(self.aside)} set aside', [f'{p}: {why}' for p, why in self.aside]), ('put right', told), ('notes', self.notes)):
-        if lines: rows += ['', f'**{title}**', ''] + [f'- {l}' for l in lines[:n]] + ([f'- and {len(lines)-n} more'] if len(lines) > n else [])
+    aside = [f'{p}: {why}' for p, why in self.aside]
+    for title, lines in ((f'{len(aside)} set aside', aside), (f'{len(told)} put right', told), ('notes', self.notes)):
+        more = [f'- and {len(lines)-n} more'] if len(lines) > n else []
+        if lines: rows += ['', f'**{title}**', ''] + [f'- {l}' for l in lines[:n]] + more
     return '\n'.join(rows)
 
+# %% ../nbs/04_items.ipynb #e2e7c6cb
 @patch
 def _repr_markdown_(self:Items): return self.summary()
 
-# %% ../nbs/04_items.ipynb #3f5b9a41
+# %% ../nbs/04_items.ipynb #87afad3a
 def _examples(folder):
     "What lies in a folder as examples, in path order; loose .json files count where there are no folders."
     inside = sorted(p for p in folder.iterdir() if not p.name.startswith(('.', '__')))
@@ -211,6 +228,7 @@ def _examples(folder):
 
 def _is_example(folder): return any((folder/f).is_file() for f in ('example.json', 'structure.json', 'layout.json'))
 
+# %% ../nbs/04_items.ipynb #836694ea
 def _read_all(paths, root, aside):
     out = []
     for path in paths:
@@ -218,30 +236,32 @@ def _read_all(paths, root, aside):
         except LayoutError as e: aside.append((path, str(e).removeprefix(f'{path}: ')))
     return out
 
+# %% ../nbs/04_items.ipynb #be1117d4
 def _from_folder(root):
     items = Items(path=root)
-    folders = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.lower() in SPLITS] if not _is_example(root) else []
+    if _is_example(root): return _from_file(root)
+    folders = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.lower() in SPLITS]
     for p in folders: getattr(items, SPLITS[p.name.lower()]).extend(_read_all(_examples(p), root, items.aside))
-    if not folders: items.train = _read_all([root] if _is_example(root) else _examples(root), None if _is_example(root) else root, items.aside)
+    if not folders: items.train = _read_all(_examples(root), root, items.aside)
     return items
 
-# %% ../nbs/04_items.ipynb #5c933b47
 def _from_file(path):
     items = Items(path=path)
     items.train = _read_all([path], None, items.aside)
     return items
 
-# %% ../nbs/04_items.ipynb #1fb90d3f
+# %% ../nbs/04_items.ipynb #3af81198
 def _manifest(path):
     try: d = yaml.load(_bytes(path), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as e: raise LayoutError(f'{path}: bad-syntax: {" ".join(str(e).split())}') from None
     if not isinstance(d, dict): raise LayoutError(f'{path}: bad-syntax: a manifest is a mapping with splits.')
     splits = d['splits'] if isinstance(d.get('splits'), dict) else {k: v for k, v in d.items() if k in SPLITS}
-    if not splits: raise LayoutError(f"{path}: bad-syntax: no splits found among the keys {', '.join(map(str, d))}; expected splits: with train, val and test.")
+    if not splits: raise LayoutError(f"{path}: bad-syntax: the keys are {', '.join(d)[:200]}; expected splits: with train, val and test.")
     for k in splits:
         if k not in SPLITS: raise LayoutError(f'{path}: bad-syntax: unknown split {k!r}{nearest(k, ("train", "val", "test"))}')
     return {SPLITS[k]: v for k, v in splits.items()}, d.get('paths') if isinstance(d.get('paths'), dict) else {}
 
+# %% ../nbs/04_items.ipynb #f4b47223
 def _folders(path, paths):
     "Where examples and screenshots may lie, best first."
     base = path.parent/paths.get('base_dir', '')
@@ -249,21 +269,23 @@ def _folders(path, paths):
     return (of('examples_dir', 'examples') + of('examples_dir', 'processed/examples') + [base],
             of('screenshots_dir', 'screenshots') + of('screenshots_dir', 'processed/screenshots'))
 
-# %% ../nbs/04_items.ipynb #6f2e0787
+# %% ../nbs/04_items.ipynb #dbe4723c
 def _listed(path, split, id, folders):
     "The example that an id of a manifest means."
     tries = [f/name for f in folders for name in (f'{id}.json', id, f'{split}/{id}', f'{split}/{id}.json')]
     found = next((p for p in tries if p.is_file() or _is_example(p) or _picture_in(p)), None) if id not in ('', '.', '..') else None
-    if found is None: raise LayoutError(f'missing-file: the manifest names {id!r}, and there is neither {id}.json nor a folder {id} of that name.')
+    if found is None: raise LayoutError(f'missing-file: the manifest names {id!r}; there is no file {id}.json and no folder {id}.')
     return found
 
+# %% ../nbs/04_items.ipynb #6843029c
 def _from_manifest(path):
     splits, paths = _manifest(path)
     items, (folders, shots) = Items(path=path), _folders(path, paths)
     for split, ids in splits.items():
         size, ids = (ids.get('size'), ids.get('examples') or []) if isinstance(ids, dict) else (None, ids or [])
-        if not isinstance(ids, list): raise LayoutError(f'{path}: bad-syntax: split {split} holds {ids!r:.40}; allowed is a list of ids, or size and examples.')
-        if size not in (None, '', str(len(ids))): items.notes.append(f'{path.name} says that {split} has {size} examples, and lists {len(ids)}.')
+        if not isinstance(ids, list):
+            raise LayoutError(f'{path}: bad-syntax: split {split} holds {ids!r:.40}; allowed is a list of ids, or size and examples.')
+        if size not in (None, '', str(len(ids))): items.notes.append(f'{path.name} gives {split} the size {size} and lists {len(ids)}.')
         for id in map(str, ids):
             try:
                 for f in folders: _inside(f/id, f)
@@ -273,16 +295,18 @@ def _from_manifest(path):
             except (LayoutError, OSError) as e: items.aside.append((folders[0]/id, str(e)))
     return items
 
+# %% ../nbs/04_items.ipynb #031f89fd
 def _add_shot(sec, shot):
     sec.screenshot, size = shot, picture_size(shot)
     sec.size = sec.size or size
     sec.notes = [n for n in sec.notes if not n.startswith('missing-file: the screenshot')]
 
-# %% ../nbs/04_items.ipynb #8816830a
+# %% ../nbs/04_items.ipynb #cde144a5
 def _rename(sec, id):
     sec.group = id if sec.group == sec.id else sec.group
     sec.id = id
 
+# %% ../nbs/04_items.ipynb #a14113fd
 def _unique_ids(items):
     count, twice = Counter(s.id for s in items.all), 0
     for split in ('train', 'val', 'test'):
@@ -298,26 +322,29 @@ def _unique_ids(items):
         seen.add(s.id)
     if twice: items.notes.append(f'{twice} sections share their id with another; the split or a number was added to make each id unique.')
 
-# %% ../nbs/04_items.ipynb #e4f67af5
+# %% ../nbs/04_items.ipynb #a6b959ba
 SAMPLE = Path(__file__).parent/'sample' if '__file__' in globals() else Path('../layoutdiff/sample')
 
+# %% ../nbs/04_items.ipynb #c2d39031
 def get_items(data    # a folder, a manifest (.yaml), or the word 'sample'
              )->Items: # in path order, the same on every machine
     "Read a dataset; what cannot be read is set aside."
     path = SAMPLE if str(data) == 'sample' else Path(data)
-    if not path.exists(): raise LayoutError(f"missing-file: there is nothing at {path}. DATA is a folder, a .yaml manifest or the word 'sample'.")
-    manifest = path if path.suffix in ('.yaml', '.yml') else next((p for n in ('yaml', 'yml') if (p := path/f'dataset_config.{n}').is_file()), None)
+    if not path.exists(): raise LayoutError(f"{path}: missing-file: nothing is there. DATA is a folder, a .yaml file or the word 'sample'.")
+    named = [path] if path.suffix in ('.yaml', '.yml') else [path/'dataset_config.yaml', path/'dataset_config.yml']
+    manifest = next((p for p in named if p.is_file()), None)
     try: items = _from_manifest(manifest) if manifest else _from_folder(path) if path.is_dir() else _from_file(path)
     except OSError as e: raise LayoutError(f'{path}: cannot be read ({e.strerror or e}).') from None
     items.split_given = bool(items.val or items.test)
     _unique_ids(items)
     if not len(items):
         why = ' '.join(f'{p.name}: {reason}' for p, reason in items.aside[:3])
-        raise LayoutError(f'{path}: no section could be read. Looked for train/, val/ and test/, for example folders (screenshot.png with structure.json '
-                          f'and layout.json, or example.json), and for dataset_config.yaml. {len(items.aside)} set aside. {why}'.strip())
+        raise LayoutError(f'{path}: no section could be read. Looked for train/, val/ and test/, for example folders (screenshot.png with '
+                          'structure.json and layout.json, or example.json), and for dataset_config.yaml. '
+                          f'{len(items.aside)} set aside. {why}'.strip())
     return items
 
-# %% ../nbs/04_items.ipynb #f727b14f
+# %% ../nbs/04_items.ipynb #b0e52784
 def _content(s):
     nodes = None if s.structure is None else s.structure.nodes
     elements = None if s.layout is None else [(e.type, e.sources, e.parent, e.box) for e in s.layout]
@@ -325,6 +352,7 @@ def _content(s):
     picture = hashlib.sha256(s.screenshot.read_bytes()).hexdigest() if nodes is None and s.screenshot else ''
     return repr((nodes, elements, props, picture))
 
+# %% ../nbs/04_items.ipynb #d82a4a3b
 def distinct(sections # list of `Section`, or `Items` (train comes first)
             ):        # the same kind, without copies
     "Keep the first of sections with the same structure and layout (and picture, where there is no structure)."
@@ -336,7 +364,7 @@ def distinct(sections # list of `Section`, or `Items` (train comes first)
                        notes=sections.notes + ([f'{gone} copies of other sections were left out.'] if gone else []))
     return list({_content(s): s for s in reversed(sections)}.values())[::-1]
 
-# %% ../nbs/04_items.ipynb #079e1019
+# %% ../nbs/04_items.ipynb #30781065
 def _groups(sections, seed):
     "Lists of sections by group, shuffled, then largest first."
     by = defaultdict(list)
@@ -345,6 +373,7 @@ def _groups(sections, seed):
     random.Random(seed).shuffle(out)
     return sorted(out, key=len, reverse=True)
 
+# %% ../nbs/04_items.ipynb #576ec0fa
 def _deal(groups, weights):
     "Deal groups into parts by weight; parts are filled from the first while groups are few."
     total = sum(len(g) for g in groups)
@@ -356,7 +385,7 @@ def _deal(groups, weights):
         if w and not parts[i] and len(rich := max(parts, key=len)) > 1: parts[i].append(rich.pop())
     return parts
 
-# %% ../nbs/04_items.ipynb #9d454f49
+# %% ../nbs/04_items.ipynb #16b2e88b
 def split_items(items,             # `Items`, or a list of `Section`
                 ratios=(.8,.1,.1), # shares of train, val, test
                 k:int=None,        # folds instead: k pairs (train, test); fewer where there are fewer groups
@@ -373,6 +402,7 @@ def split_items(items,             # `Items`, or a list of `Section`
     chosen = [{id(s) for g in p for s in g} for p in parts]
     return replace(items, **{n: [s for s in items.train if id(s) in c] for n, c in zip(names, chosen)})
 
+# %% ../nbs/04_items.ipynb #e2447b74
 def _folds(sections, k, seed):
     if not isinstance(k, int) or k < 2: raise LayoutError(f'k is {k!r}; allowed are whole numbers from 2 on.')
     groups = _groups(sections, seed)

@@ -6,22 +6,22 @@
 __all__ = ['THINGS', 'TED_CELLS', 'TED_DEPTH', 'METRICS', 'KINDS', 'tree_similarity', 'box_iou', 'counts', 'pool',
            'element_scores', 'bootstrap', 'alignment', 'overlap', 'max_iou', 'doc_sim']
 
-# %% ../nbs/14_metrics.ipynb #5529277a
+# %% ../nbs/14_metrics.ipynb #657c3edf
 import math
 from collections import Counter
 import numpy as np
 import torch
 from apted import APTED, Config
 from scipy.optimize import linear_sum_assignment
-from .core import Element, Layout, LayoutError, Node, Structure, nearest
-from .draw import element_boxes
+from .core import Layout, LayoutError
+from .slots import element_boxes
 
-# %% ../nbs/14_metrics.ipynb #c99698ff
+# %% ../nbs/14_metrics.ipynb #b3fc7d49
 def _overlap_count(pred, true):
     a, b = Counter(pred), Counter(true)
     return (a & b).total(), a.total(), b.total()
 
-# %% ../nbs/14_metrics.ipynb #a01ed4a2
+# %% ../nbs/14_metrics.ipynb #8a5aa99b
 def _content(e): return e.type, max(e.sources)
 
 def _edges(layout):
@@ -37,7 +37,7 @@ THINGS = {
     'link': lambda l: [(e.type, s) for e in l for s in e.sources],
     'edge': lambda l: list(_edges(l))}
 
-# %% ../nbs/14_metrics.ipynb #efa4d4e5
+# %% ../nbs/14_metrics.ipynb #3797b300
 class _Branch: # a subtree for apted, which reads `name` and `children`; equal `key`, equal subtree
     def __init__(self, name, children=(), key=None):
         self.name, self.children, self.key = name, list(children), key
@@ -51,7 +51,7 @@ def _forest(layout, keys): # keys: {(type, keys of the children): number}, share
         below[e.parent].append(_Branch(e.type, kids, key))
     return below[-1][::-1]
 
-# %% ../nbs/14_metrics.ipynb #fd69b812
+# %% ../nbs/14_metrics.ipynb #be23158e
 def _strip(a, b):
     while a and b:
         if a[0].key == b[0].key: a, b = a[1:], b[1:]
@@ -60,7 +60,7 @@ def _strip(a, b):
         else: break
     return a, b
 
-# %% ../nbs/14_metrics.ipynb #76a816b2
+# %% ../nbs/14_metrics.ipynb #15c06c45
 def _align(a, b, rename): # edit distance of two sequences of subtrees
     row = np.cumsum([0] + [y.size for y in b]).tolist()
     for x in a:
@@ -77,7 +77,7 @@ def _selkow(a, b): # children before parents, without recursion
         cost.update({(x, y): (x.name != y.name) + _align(x.children, y.children, cost) for x in xs for y in ys})
     return _align(a, b, cost)
 
-# %% ../nbs/14_metrics.ipynb #a904cb2a
+# %% ../nbs/14_metrics.ipynb #e0173871
 TED_CELLS, TED_DEPTH = 200*200, 300 # beyond: Selkow's bound
 
 def _ted(a, b):
@@ -87,13 +87,13 @@ def _ted(a, b):
     if n*m > TED_CELLS or depth > TED_DEPTH: return _selkow(a, b)
     return APTED(_Branch('', a), _Branch('', b), Config()).compute_edit_distance()
 
-# %% ../nbs/14_metrics.ipynb #9bdbcae4
+# %% ../nbs/14_metrics.ipynb #1061469c
 def tree_similarity(pred:Layout, true:Layout)->float: # 0 to 1; 1 for two empty layouts
     "1 - TED / max size over the trees of types; every insert, delete and rename costs 1."
     size, keys = max(len(pred), len(true)), {}
     return max(0., 1 - _ted(_forest(pred, keys), _forest(true, keys))/size) if size else 1.
 
-# %% ../nbs/14_metrics.ipynb #e96d9434
+# %% ../nbs/14_metrics.ipynb #523eceeb
 def _xyxy(boxes):
     c, half = boxes[..., :2], boxes[..., 2:]/2
     return torch.cat([c - half, c + half], -1)
@@ -112,7 +112,7 @@ def box_iou(a, # (..., N, 4) boxes, cx cy w h
     same = (a[..., :, None, :] == b[..., None, :, :]).all(-1)
     return (inter/union.where(union > 0, torch.ones_like(union))).masked_fill(same, 1)
 
-# %% ../nbs/14_metrics.ipynb #baededc9
+# %% ../nbs/14_metrics.ipynb #5a9bea86
 def _best(scores): # scores (N, M): the largest sum over one-to-one pairs
     return scores[linear_sum_assignment(scores, maximize=True)].sum()
 
@@ -125,7 +125,7 @@ def _by_type(layout, boxes):
     for e, b in zip(layout, boxes): out.setdefault(e.type, []).append(b or (math.nan,)*4)
     return out
 
-# %% ../nbs/14_metrics.ipynb #1eec65a0
+# %% ../nbs/14_metrics.ipynb #c82f4209
 def _box_counts(pred, true, structure=None):
     pboxes, tboxes = element_boxes(pred), element_boxes(true, structure)
     if not any(tboxes) and len(true): return dict.fromkeys(('box_tp', 'box_pred', 'box_true', 'iou_sum', 'iou_pairs'))
@@ -139,7 +139,7 @@ def _box_counts(pred, true, structure=None):
         out['iou_sum'] += float(_best(iou))
     return out
 
-# %% ../nbs/14_metrics.ipynb #4d72c01c
+# %% ../nbs/14_metrics.ipynb #11d56db1
 def _tree(layout): return [(e.type, e.parent) for e in layout]
 
 def counts(pred:Layout,
@@ -155,7 +155,7 @@ def counts(pred:Layout,
         out.update(zip((f'{name}_tp', f'{name}_pred', f'{name}_true'), _overlap_count(get(pred), get(true))))
     return out | (_box_counts(pred, true, structure) if free else {})
 
-# %% ../nbs/14_metrics.ipynb #ccd852ac
+# %% ../nbs/14_metrics.ipynb #d7e415b5
 METRICS = dict(
     node_accuracy=('ratio', ('node_right', 'nodes')),
     majority_accuracy=('ratio', ('majority_right', 'nodes')),
@@ -166,7 +166,7 @@ METRICS = dict(
     exact_match=('ratio', ('exact', 'sections')),
     box_iou=('ratio', ('iou_sum', 'iou_pairs')))
 
-# %% ../nbs/14_metrics.ipynb #451109f3
+# %% ../nbs/14_metrics.ipynb #a0e85fca
 def _divide(num, den, empty=np.nan): return np.where(den > 0, num/np.where(den > 0, den, 1), empty)
 def _empty(p, t): return np.where(p + t == 0, 1., np.nan)
 
@@ -176,14 +176,14 @@ KINDS = {
     'recall': lambda tp, p, t: _divide(tp, t, _empty(p, t)),
     'f1': lambda tp, p, t: _divide(2*tp, p + t, 1.)}
 
-# %% ../nbs/14_metrics.ipynb #86ad7aad
+# %% ../nbs/14_metrics.ipynb #4895a262
 def _columns(counts, metrics): # {name: (sections, fields) array, 0 where a section cannot be asked; None if none can}
     counts = list(counts)
     if not counts: raise LayoutError('no section was counted, so there is nothing to score; give at least one.')
     odd = next((i for i, c in enumerate(counts) if c.keys() != counts[0].keys()), None)
     if odd is not None:
         raise LayoutError(f'section {odd} has other counts than section 0 ({", ".join(sorted(counts[odd].keys() ^ counts[0].keys()))}): '
-                          'score all sections the same way, counts(..., free=True) for those without a structure or free=False for the rest.')
+                          'score all sections the same way, with free=True where no structure was given and free=False elsewhere.')
     out = {}
     for name, (_, fields) in metrics.items():
         m = np.array([[np.nan if c.get(f) is None else c[f] for f in fields] for c in counts], float)
@@ -191,7 +191,7 @@ def _columns(counts, metrics): # {name: (sections, fields) array, 0 where a sect
         out[name] = None if np.isnan(m).all() else np.nan_to_num(m)
     return out
 
-# %% ../nbs/14_metrics.ipynb #c654f918
+# %% ../nbs/14_metrics.ipynb #9b9d7580
 def _none(x): return None if np.isnan(x) else float(x)
 
 def pool(counts,          # one dict a section, from `counts`
@@ -200,13 +200,13 @@ def pool(counts,          # one dict a section, from `counts`
     "Scores pooled over sections: numerators and denominators added up, then divided."
     return {k: None if m is None else _none(KINDS[metrics[k][0]](*m.sum(0))) for k, m in _columns(counts, metrics).items()}
 
-# %% ../nbs/14_metrics.ipynb #a42662ad
+# %% ../nbs/14_metrics.ipynb #0daded01
 def element_scores(pred, true)->dict: # {name: score}, as `pool` gives
     "All scores of one predicted layout, or of a list of them, against the truth."
     if isinstance(pred, Layout): pred, true = [pred], [true]
     return pool([counts(p, t) for p, t in zip(pred, true, strict=True)])
 
-# %% ../nbs/14_metrics.ipynb #de02e13c
+# %% ../nbs/14_metrics.ipynb #36c6cc3f
 def bootstrap(counts,          # one dict a section
               groups,          # the group of each section: sections of a site stand and fall together
               n:int=1000,      # resamples
@@ -223,7 +223,7 @@ def bootstrap(counts,          # one dict a section
     x = {k: KINDS[metrics[k][0]](*[next(drawn) for _ in range(s.shape[1])]) for k, s in sums.items()}
     return {k: None if k not in x or np.isnan(x[k]).all() else np.nanpercentile(x[k], [2.5, 97.5]).tolist() for k in metrics}
 
-# %% ../nbs/14_metrics.ipynb #df2dd46d
+# %% ../nbs/14_metrics.ipynb #6b178cdb
 def alignment(boxes,        # (B, N, 4) cx cy w h, 0 to 1
               mask,         # (B, N) True where a box is real
               legacy=False  # as published tables have it: padding counts as a box at (0, 0, 0, 0)
@@ -238,7 +238,7 @@ def alignment(boxes,        # (B, N, 4) cx cy w h, 0 to 1
     score = -torch.log1p(-gap)*(mask & partner.any(-1))
     return score.sum(-1)/mask.sum(-1).clamp(min=1)
 
-# %% ../nbs/14_metrics.ipynb #57ae112e
+# %% ../nbs/14_metrics.ipynb #565c9950
 def _related(parents): # (B, N) parent indices, -1 for none -> (B, N, N) True where one is the other's ancestor
     N, up = parents.shape[1], parents
     out = torch.zeros(*parents.shape, N, dtype=torch.bool, device=parents.device)
@@ -259,10 +259,10 @@ def overlap(boxes,        # (B, N, 4) cx cy w h, 0 to 1
     share = _intersection(boxes, boxes)/area.where(area > 0, torch.ones_like(area))[..., None] # (B, N, N)
     return (share*pair).sum((1, 2))/mask.sum(-1).clamp(min=1)
 
-# %% ../nbs/14_metrics.ipynb #7ea1db52
+# %% ../nbs/14_metrics.ipynb #393d227f
 def _layouts(x): # one (boxes, labels) or a list of them -> list of (float64 boxes, list of labels)
     x = [x] if isinstance(x, tuple) else list(x)
-    return [(torch.as_tensor(b, dtype=torch.float64).reshape(-1, 4), torch.as_tensor(l).tolist() if torch.is_tensor(l) else list(l)) for b, l in x]
+    return [(torch.as_tensor(b, dtype=torch.float64).reshape(-1, 4), l.tolist() if hasattr(l, 'tolist') else list(l)) for b, l in x]
 
 def _iou_of(a, b): # two layouts with the same bag of labels
     iou = box_iou(a[0], b[0]).numpy()
@@ -273,7 +273,7 @@ def _mean_best(a, b, score):
     m = np.array([[score(p, q) for q in b] for p in a]).reshape(len(a), len(b))
     return m[linear_sum_assignment(m, maximize=True)]
 
-# %% ../nbs/14_metrics.ipynb #a2c8959a
+# %% ../nbs/14_metrics.ipynb #5760f5cf
 def max_iou(a, # one layout (boxes, labels) or a list of them; boxes (N, 4) cx cy w h, labels: N ints or words
             b  # the same
            )->float: # 0 to 1; 0 where no layout of one side has the types of one of the other
@@ -284,7 +284,7 @@ def max_iou(a, # one layout (boxes, labels) or a list of them; boxes (N, 4) cx c
     best = [_mean_best(sides[0][k], sides[1][k], _iou_of) for k in sides[0].keys() & sides[1].keys()]
     return float(np.concatenate(best).mean()) if best else 0.
 
-# %% ../nbs/14_metrics.ipynb #94fb8787
+# %% ../nbs/14_metrics.ipynb #39c400f5
 def _weight(a, b):
     (p, pl), (q, ql) = a, b
     if abs(len(pl) - len(ql)) >= 3 or not pl or not ql: return 0.

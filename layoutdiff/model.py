@@ -6,7 +6,7 @@
 __all__ = ['SIZES', 'ABSENT', 'NOISY', 'GIVEN', 'ModelConfig', 'model_config', 'blank_state', 'conv', 'PixelEncoder', 'crop',
            'SlotEncoder', 'modulate', 'Block', 'time_features', 'LayoutDiT', 'n_params']
 
-# %% ../nbs/11_model.ipynb #2270be33
+# %% ../nbs/11_model.ipynb #043314b2
 import math
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from .core import LayoutError, nearest
 from .data import N_GEO, N_NUM, N_RELATIONS, N_TOKENS, TAGS
 from .slots import SPECIAL, Vocab
 
-# %% ../nbs/11_model.ipynb #a997370d
+# %% ../nbs/11_model.ipynb #943f165a
 SIZES = dict(tiny=(64, 4, 4), mini=(128, 4, 4), small=(208, 5, 8), base=(320, 7, 8), large=(448, 9, 8), huge=(576, 10, 9))
 
 @dataclass
@@ -32,45 +32,47 @@ class ModelConfig:
     heads: int = 4              # attention heads
     image_size: int = 128       # side of the square screenshot, pixels; a multiple of 16
     dropout: float = .1         # on feed-forward outputs
+    boxes: bool = True          # has it seen boxes, so that it can write them?
 
-# %% ../nbs/11_model.ipynb #f1f441e2
+# %% ../nbs/11_model.ipynb #31eba9d9
 def model_config(vocab:Vocab, size='tiny', **kwargs)->ModelConfig:
     "The configuration of a named size for a vocabulary; any field can be overridden."
     if size not in SIZES: raise LayoutError(f"there is no model size '{size}'" + nearest(size, SIZES))
     d, layers, heads = SIZES[size]
     return ModelConfig(len(vocab.labels), len(vocab.wraps), vocab.max_depth, **{**dict(d=d, layers=layers, heads=heads), **kwargs})
 
-# %% ../nbs/11_model.ipynb #5cddb804
+# %% ../nbs/11_model.ipynb #0204e9ae
 ABSENT, NOISY, GIVEN = 0, 1, 2
 
-def blank_state(batch:dict, cfg:ModelConfig, boxes=True)->dict: # label, wrap, depth (B, N), xt (B, N, 4), box_state (B, N), t (B,)
-    "The state at t = 1: every word hidden, every box that is not given pure noise."
+def blank_state(batch:dict, cfg:ModelConfig)->dict: # label, wrap, depth (B, N), xt (B, N, 4), box_state (B, N), t (B,)
+    "The state at t = 1: every word hidden, every box that is not given pure noise, or absent if the model never saw any."
     shape, device = batch['mask'].shape, batch['mask'].device
     full = lambda v: torch.full(shape, v, device=device)
-    state = torch.where(batch['has_box'], GIVEN, NOISY if boxes else ABSENT)
+    state = torch.where(batch['has_box'], GIVEN, NOISY if cfg.boxes else ABSENT)
     xt = torch.where(batch['has_box'][..., None], batch['box'] * 2 - 1, torch.randn(*shape, 4, device=device))
     return dict(label=full(cfg.n_labels), wrap=full(cfg.n_wraps), depth=full(cfg.n_depths), xt=xt, box_state=state, t=torch.ones(shape[0], device=device))
 
-# %% ../nbs/11_model.ipynb #d4532e1a
-def conv(c_in, c_out): return nn.Sequential(nn.Conv2d(c_in, c_out, 3, 2, 1), nn.GroupNorm(min(8, c_out // 4), c_out), nn.GELU())
+# %% ../nbs/11_model.ipynb #058876ad
+def conv(c_in, c_out, k, stride, pad=0): return nn.Sequential(nn.Conv2d(c_in, c_out, k, stride, pad), nn.GroupNorm(8, c_out), nn.GELU())
 
 class PixelEncoder(nn.Module):
     "A picture to tokens, and to two maps for crops."
     def __init__(self, cfg):
         super().__init__()
-        self.stem = nn.Sequential(conv(3, 16), conv(16, 32))   # (B, 32, S/4, S/4)
-        self.mid = conv(32, 64)                                # (B, 64, S/8, S/8)
-        self.top = conv(64, cfg.d)                             # (B, d, S/16, S/16)
-        self.pos = nn.Parameter(torch.randn(1, (cfg.image_size // 16) ** 2, cfg.d) * .02)
+        self.stem = conv(3, 32, 4, 4)                          # (B, 32, S/4, S/4)
+        self.mid = conv(32, 64, 3, 2, 1)                       # (B, 64, S/8, S/8)
+        self.top = conv(64, cfg.d, 2, 2)                       # (B, d, S/16, S/16)
+        self.pos = nn.Parameter(torch.randn(1, cfg.d, cfg.image_size // 16, cfg.image_size // 16) * .02)
         self.norm = nn.LayerNorm(cfg.d)
 
     def forward(self, image): # (B, 3, S, S) of 0 to 255
         fine = self.stem(image.float() / 127.5 - 1)
         mid = self.mid(fine)
-        tokens = self.top(mid).flatten(2).transpose(1, 2)      # (B, M, d)
-        return self.norm(tokens + self.pos), (fine, mid)
+        return self.top(mid) + self.pos, (fine, mid)
 
-# %% ../nbs/11_model.ipynb #5db95b74
+    def tokens(self, top): return self.norm(top.flatten(2).transpose(1, 2))            # (B, M, d)
+
+# %% ../nbs/11_model.ipynb #bc415865
 def crop(fmap:Tensor,  # (B, C, H, W)
          boxes:Tensor  # (B, N, 4) cx, cy, w, h in 0..1
         )->Tensor:     # (B, N, 9 * C)
@@ -80,7 +82,7 @@ def crop(fmap:Tensor,  # (B, C, H, W)
     grid = (boxes[:, :, None, :2] + raster * boxes[:, :, None, 2:]) * 2 - 1                         # (B, N, 9, 2)
     return F.grid_sample(fmap, grid, align_corners=False, padding_mode='border').permute(0, 2, 3, 1).flatten(2)
 
-# %% ../nbs/11_model.ipynb #db035179
+# %% ../nbs/11_model.ipynb #617603c1
 class SlotEncoder(nn.Module):
     "Node features and the state of the row, summed."
     def __init__(self, cfg, d_tok=32):
@@ -104,7 +106,7 @@ class SlotEncoder(nn.Module):
         box = self.box(s['xt']) * (s['box_state'] != ABSENT)[..., None] + self.box_state(s['box_state'])
         return self.norm(x + free_row + box + self.label(s['label']) + self.wrap(s['wrap']) + self.depth(s['depth']))
 
-# %% ../nbs/11_model.ipynb #a6c1ff7c
+# %% ../nbs/11_model.ipynb #640ed327
 def modulate(x, shift, scale): return x * (1 + scale) + shift
 
 class Block(nn.Module):
@@ -114,35 +116,31 @@ class Block(nn.Module):
         d, self.heads = cfg.d, cfg.heads
         self.norm1, self.norm2 = (nn.LayerNorm(d, elementwise_affine=False) for _ in range(2))
         self.qkv, self.pix, self.out = nn.Linear(d, 3 * d), nn.Linear(d, 2 * d), nn.Linear(d, d)
-        self.rel = nn.Embedding(N_RELATIONS, cfg.heads)
         self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
         self.table = nn.Parameter(torch.zeros(6, d))
         self.drop = nn.Dropout(cfg.dropout)
-        nn.init.zeros_(self.rel.weight)
 
     def split(self, x): return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)       # (B, H, N, d / H)
 
-    def attend(self, x, pixels, rel, pad):
+    def attend(self, x, pixels, bias):
         q, k, v = self.qkv(x).chunk(3, -1)                                             # (B, N, d) each
         pk, pv = self.pix(pixels).chunk(2, -1)                                         # (B, M, d) each
-        bias = torch.cat([self.rel(rel).permute(0, 3, 1, 2), rel.new_zeros(len(rel), self.heads, rel.shape[1], pk.shape[1], dtype=x.dtype)], -1)
-        bias = bias.masked_fill(pad[:, None, None], -1e4)                              # (B, H, N, N + M)
         k, v = torch.cat([k, pk], 1), torch.cat([v, pv], 1)
         o = F.scaled_dot_product_attention(*map(self.split, (q, k, v)), attn_mask=bias)
         return self.out(o.transpose(1, 2).flatten(2))
 
-    def forward(self, x, pixels, rel, pad, c): # c (B, 6, d)
+    def forward(self, x, pixels, bias, c): # bias (B, H, N, N + M), c (B, 6, d)
         shift1, scale1, gate1, shift2, scale2, gate2 = (c + self.table).unsqueeze(2).unbind(1)       # (B, 1, d) each
-        x = x + gate1 * self.attend(modulate(self.norm1(x), shift1, scale1), pixels, rel, pad)
+        x = x + gate1 * self.attend(modulate(self.norm1(x), shift1, scale1), pixels, bias)
         return x + gate2 * self.drop(self.mlp(modulate(self.norm2(x), shift2, scale2)))
 
-# %% ../nbs/11_model.ipynb #644f35d2
+# %% ../nbs/11_model.ipynb #5895e69e
 def time_features(t:Tensor, n=64)->Tensor: # (B, n)
     "Sines and cosines of t in 0..1 at frequencies from 1 to 1000."
     w = torch.exp(torch.linspace(0, math.log(1000.), n // 2, device=t.device))
     return torch.cat([torch.sin(t[:, None] * w), torch.cos(t[:, None] * w)], -1)
 
-# %% ../nbs/11_model.ipynb #8e23cff3
+# %% ../nbs/11_model.ipynb #749f090d
 class LayoutDiT(nn.Module):
     "A partly filled slot table, its nodes and pixels to the filled one (joint masked and Gaussian diffusion, x0-prediction)."
     def __init__(self, cfg:ModelConfig):
@@ -151,6 +149,7 @@ class LayoutDiT(nn.Module):
         self.pixels, self.slots = PixelEncoder(cfg), SlotEncoder(cfg)
         self.time = nn.Sequential(nn.Linear(64 + 2, d), nn.SiLU(), nn.Linear(d, d), nn.SiLU(), nn.Linear(d, 6 * d))
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.layers))
+        self.rel = nn.Embedding(N_RELATIONS, cfg.layers * cfg.heads)
         self.norm = nn.LayerNorm(d)
         self.label, self.wrap, self.depth, self.box = (nn.Linear(d, n) for n in (cfg.n_labels, cfg.n_wraps, cfg.n_depths, 4))
         no_free = torch.tensor([0. if i == 0 or i >= len(SPECIAL) else -1e4 for i in range(cfg.n_labels)])
@@ -161,22 +160,36 @@ class LayoutDiT(nn.Module):
     def reset(self):
         "Small embeddings; gates and outputs start at zero, so that the first guess is an even one."
         for m in self.modules():
-            if isinstance(m, nn.Embedding) and m.weight.shape[1] != self.cfg.heads: nn.init.normal_(m.weight, std=.02 if m.num_embeddings == N_TOKENS else .1)
+            if isinstance(m, nn.Embedding): nn.init.normal_(m.weight, std=.1)
         for m in (self.time[-1], self.label, self.wrap, self.depth, self.box): nn.init.zeros_(m.weight); nn.init.zeros_(m.bias)
+        nn.init.zeros_(self.rel.weight)
         with torch.no_grad(): self.slots.tok.weight[0] = 0
 
+    def look(self, batch):
+        "Pixel tokens, who may see them, and the maps: the gist for rows with boxes, all of it for the others."
+        image, crops = batch['has_image'], batch['has_box'].any(1)
+        if not image.any(): return self.norm.weight.new_zeros(len(image), 0, self.cfg.d), image[:, None][:, :0], ()
+        top, maps = self.pixels(batch['image'])
+        kinds = [(image & rows, m) for rows, m in ((crops, F.avg_pool2d(top, 2)), (~crops, top)) if (image & rows).any()]
+        tokens = [self.pixels.tokens(m) for _, m in kinds]
+        return torch.cat(tokens, 1), torch.cat([rows[:, None].expand(-1, t.shape[1]) for (rows, _), t in zip(kinds, tokens)], 1), maps
+
+    def bias(self, batch, seen):
+        "What each block adds to its attention: the relation of two slots; padding and unseen pixels are shut out."
+        b = F.pad(self.rel(batch['rel']).permute(0, 3, 1, 2), (0, seen.shape[1]))              # (B, layers * H, N, N + M)
+        shut = torch.cat([~batch['mask'], ~seen], 1)
+        return b.masked_fill(shut[:, None, None], -1e4).chunk(self.cfg.layers, 1)
+
     def forward(self, batch, state)->dict: # label, wrap, depth (B, N, words), x0 (B, N, 4) in -1..1
-        B, N = batch['mask'].shape
-        tokens, maps = self.pixels(batch['image']) if batch['has_image'].any() else (self.norm.weight.new_zeros(B, 0, self.cfg.d), ())   # (B, M, d)
+        tokens, seen, maps = self.look(batch)                                                  # (B, M, d), (B, M), maps for crops
         x = self.slots(batch, state, maps)                                                     # (B, N, d)
         flags = torch.stack([batch['has_image'], batch['free']], -1).float()
         c = self.time(torch.cat([time_features(state['t']), flags], -1)).unflatten(-1, (6, -1))# (B, 6, d)
-        pad = torch.cat([~batch['mask'], ~batch['has_image'][:, None].expand(-1, tokens.shape[1])], 1)
-        for block in self.blocks: x = block(x, tokens, batch['rel'], pad, c)
+        for block, bias in zip(self.blocks, self.bias(batch, seen)): x = block(x, tokens, bias, c)
         x = self.norm(x)
         return dict(label=self.label(x) + self.barred[batch['free'].long()][:, None], wrap=self.wrap(x), depth=self.depth(x), x0=self.box(x))
 
-# %% ../nbs/11_model.ipynb #c080c80d
+# %% ../nbs/11_model.ipynb #6a663dc7
 def n_params(model:nn.Module)->int: # weights and biases
     "Count the parameters."
     return sum(p.numel() for p in model.parameters())

@@ -6,13 +6,13 @@
 __all__ = ['SPECIAL', 'SlotTable', 'union', 'element_boxes', 'to_cxcywh', 'to_xywh', 'wrap_chain', 'wrap_name', 'encode_free',
            'decode_free', 'decode', 'encode', 'Vocab', 'to_index', 'layout_faults']
 
-# %% ../nbs/02_slots.ipynb #ec3bf84b
+# %% ../nbs/02_slots.ipynb #fd7153d8
 from collections import Counter
 from dataclasses import dataclass, field
 
 from .core import PROPS, Element, Layout, LayoutError, Node, Section, Structure, ancestors, nearest
 
-# %% ../nbs/02_slots.ipynb #fc12d4a4
+# %% ../nbs/02_slots.ipynb #9e0bd873
 SPECIAL = {
     'empty': 'free slots only: there is no element here',
     'merge': 'joins the element of its nearest ancestor that has one: extends the @ chain',
@@ -20,7 +20,7 @@ SPECIAL = {
     'drop': 'stands for nothing in the layout',
     **{k: f"the section's {v}" for k, v in PROPS.items()}}
 
-# %% ../nbs/02_slots.ipynb #145687de
+# %% ../nbs/02_slots.ipynb #b330755f
 @dataclass
 class SlotTable:
     "A layout as rows; each list has one entry per slot."
@@ -29,12 +29,13 @@ class SlotTable:
     box: list                                     # cx, cy, w, h as fractions of the section, or None
     depth: list | None = None                     # depth in the tree; free slots only
     size: tuple | None = None                     # the section's width and height in CSS pixels
+    conf: list | None = None                      # probability of each label, 0 to 1, where a model wrote it
     reasons: list = field(default_factory=list)   # why the layout does not fit exactly; empty when it does
     @property
     def free(self): return self.depth is not None # True where slots are not tied to nodes
     def __len__(self): return len(self.label)
 
-# %% ../nbs/02_slots.ipynb #a25dd8ed
+# %% ../nbs/02_slots.ipynb #84272935
 def union(boxes)->tuple|None: # x, y, w, h around all of them, or None for none
     "The box around `boxes`, each (x, y, w, h)."
     boxes = [b for b in boxes if b is not None]
@@ -43,12 +44,13 @@ def union(boxes)->tuple|None: # x, y, w, h around all of them, or None for none
     return x, y, max(b[0] + b[2] for b in boxes) - x, max(b[1] + b[3] for b in boxes) - y
 
 def element_boxes(layout:Layout, structure:Structure|None=None)->list: # x, y, w, h in CSS pixels or None, per element
-    "Each element's box: its own, else its first source's, else the union of its children's."
-    out = [e.box or (structure[e.sources[0]].box if structure and e.sources else None) for e in layout]
+    "Each element's box: its own, else that of its first source with one, else the union of its children's."
+    nodes = structure or ()
+    out = [e.box or next((nodes[s].box for s in e.sources if s < len(nodes) and nodes[s].box), None) for e in layout]
     for i in reversed(range(len(out))): out[i] = out[i] or union(out[c] for c in layout.children[i])
     return out
 
-# %% ../nbs/02_slots.ipynb #a625c218
+# %% ../nbs/02_slots.ipynb #24321e47
 def to_cxcywh(box:tuple, size:tuple)->tuple: # cx, cy, w, h as fractions of `size`
     "From x, y, w, h in CSS pixels."
     (x, y, w, h), (W, H) = box, size
@@ -59,7 +61,7 @@ def to_xywh(box:tuple, size:tuple)->tuple: # x, y, w, h in CSS pixels, to a tent
     (cx, cy, w, h), (W, H) = box, size
     return round((cx - w/2) * W, 1), round((cy - h/2) * H, 1), round(w * W, 1), round(h * H, 1)
 
-# %% ../nbs/02_slots.ipynb #e3058a2d
+# %% ../nbs/02_slots.ipynb #65b3012a
 def wrap_chain(layout:Layout, i:int)->tuple: # (sourced ancestor or -1, sourceless ancestors from the outside in)
     "The sourceless elements directly above element `i`."
     chain, p = [], layout[i].parent
@@ -72,7 +74,7 @@ def wrap_name(chain:list, opened:list, layout:Layout)->str:
     while n < min(len(chain), len(opened)) and chain[n] == opened[n]: n += 1
     return ''.join(('=' if k < n else '+') + layout[w].type for k, w in enumerate(chain)) or 'none'
 
-# %% ../nbs/02_slots.ipynb #95534136
+# %% ../nbs/02_slots.ipynb #d27963d5
 def _owners(layout, n, reasons):
     owner = [-1] * n
     for i, e in enumerate(layout):
@@ -93,7 +95,7 @@ def _before(structure, owner, s):
     sibs = structure.children[p] if p >= 0 else [i for i, n in enumerate(structure) if n.parent < 0]
     return next((owner[b] for b in reversed([b for b in sibs if b < s]) if owner[b] >= 0), -1)
 
-# %% ../nbs/02_slots.ipynb #ba337849
+# %% ../nbs/02_slots.ipynb #840c4438
 def _join_label(structure, owner, s):
     if _above(structure, owner, s) == owner[s]: return 'merge'
     if _before(structure, owner, s) == owner[s]: return 'merge_prev'
@@ -111,7 +113,7 @@ def _label_nodes(layout, structure, reasons):
             else: label[s] = kind
     return owner, label
 
-# %% ../nbs/02_slots.ipynb #691cf5cc
+# %% ../nbs/02_slots.ipynb #1cfb81c8
 def _wrap_nodes(layout, structure, owner, reasons):
     wrap, opened, last = ['none'] * len(structure), {}, -1
     for i, e in enumerate(layout):
@@ -126,7 +128,7 @@ def _wrap_nodes(layout, structure, owner, reasons):
         opened[p], last = chain, max(s, last)
     return wrap
 
-# %% ../nbs/02_slots.ipynb #a20a4a7c
+# %% ../nbs/02_slots.ipynb #1af663be
 def encode_free(section:Section, n:int=64)->SlotTable: # with `n` rows
     "The layout of `section` as free slots; elements beyond `n` are left out and named."
     layout, size = section.layout, section.size
@@ -134,19 +136,19 @@ def encode_free(section:Section, n:int=64)->SlotTable: # with `n` rows
     reasons = [f'{len(layout)} elements, but only {n} free slots'] if len(layout) > n else []
     pad = n - len(boxes)
     return SlotTable([e.type for e in layout][:n] + ['empty'] * pad, ['none'] * n, boxes + [None] * pad,
-                     layout.depth[:n] + [0] * pad, size, reasons)
+                     layout.depth[:n] + [0] * pad, size, None, reasons)
 
 def decode_free(table:SlotTable)->Layout: # elements without sources
     "The layout that free slots hold; a depth that jumps is brought back under the row before it."
     elements, stack = [], []
-    for label, depth, box in zip(table.label, table.depth, table.box):
+    for label, depth, box, conf in zip(table.label, table.depth, table.box, table.conf or [None] * len(table)):
         if label in SPECIAL: continue
         del stack[max(0, depth):]
-        elements.append(Element(label, (), stack[-1] if stack else -1, to_xywh(box, table.size) if box and table.size else None))
+        elements.append(Element(label, (), stack[-1] if stack else -1, to_xywh(box, table.size) if box and table.size else None, conf))
         stack.append(len(elements) - 1)
     return Layout(elements)
 
-# %% ../nbs/02_slots.ipynb #d67ecd96
+# %% ../nbs/02_slots.ipynb #dc9c9dbb
 def _open_wraps(name, opened, elements, parent):
     "Follow a wrap name: continue what is open, begin the rest; returns the chain of element indices."
     chain = []
@@ -171,7 +173,7 @@ def _preorder(elements):
     for e in order: e.parent = number.get(e.parent, -1)
     return order
 
-# %% ../nbs/02_slots.ipynb #6426bd3d
+# %% ../nbs/02_slots.ipynb #69b7f4b7
 def decode(table:SlotTable, structure:Structure|None=None)->Layout: # valid whatever the table holds
     "The layout that a slot table stands for."
     if table.free: return decode_free(table)
@@ -187,11 +189,11 @@ def decode(table:SlotTable, structure:Structure|None=None)->Layout: # valid what
             p = _above(structure, owner, s)
             opened[p] = _open_wraps(wrap, opened.get(p, []), elements, p)
             box = structure[s].box or (table.box[s] and table.size and to_xywh(table.box[s], table.size))
-            elements.append(Element(label, (s,), opened[p][-1] if opened[p] else p, box))
+            elements.append(Element(label, (s,), opened[p][-1] if opened[p] else p, box, table.conf and table.conf[s]))
             owner[s] = len(elements) - 1
     return Layout(_preorder(elements), props)
 
-# %% ../nbs/02_slots.ipynb #bb3e7cb2
+# %% ../nbs/02_slots.ipynb #6555ad01
 def encode(section:Section, vocab=None)->SlotTable: # `reasons` is empty when the layout fits exactly
     "The layout of `section` as a slot table: a row per node, or free slots where there is no structure."
     layout, structure, size = section.layout, section.structure, section.size
@@ -201,12 +203,12 @@ def encode(section:Section, vocab=None)->SlotTable: # `reasons` is empty when th
     owner, label = _label_nodes(layout, structure, reasons)
     wrap = _wrap_nodes(layout, structure, owner, reasons)
     box = [to_cxcywh(n.box, size) if n.box and size else None for n in structure]
-    table = SlotTable(label, wrap, box, None, size, reasons)
+    table = SlotTable(label, wrap, box, None, size, None, reasons)
     if vocab: table.reasons += [f"type '{t}' is not in the vocabulary" for t in sorted({e.type for e in layout} - set(vocab.types))]
     if not table.reasons and decode(table, structure) != layout: table.reasons.append('reads back to another layout')
     return table
 
-# %% ../nbs/02_slots.ipynb #78e2e14a
+# %% ../nbs/02_slots.ipynb #0ee4bc1f
 @dataclass
 class Vocab:
     "The words that a model knows: labels, wraps, depths and how many free slots it has."
@@ -230,13 +232,13 @@ class Vocab:
         order = lambda c: sorted(c, key=lambda k: (-c[k], k))
         return cls(order(types), ['none', *order(wraps)], free_slots=-(-(n98 + 1) // 8) * 8, max_depth=depths + 2)
 
-# %% ../nbs/02_slots.ipynb #b53e87ed
+# %% ../nbs/02_slots.ipynb #de26d338
 def to_index(names:list, words:list)->list: # positions in `words`; -1 for a name that is not there
     "Names to the numbers that a model works with."
     where = {w: i for i, w in enumerate(words)}
     return [where.get(n, -1) for n in names]
 
-# %% ../nbs/02_slots.ipynb #edf9a278
+# %% ../nbs/02_slots.ipynb #fe61486e
 def layout_faults(layout:Layout, structure:Structure|None)->list: # sentences; empty when all is well
     "What is wrong with the references of `layout`: nodes that do not exist or are used twice."
     reasons, n = [], len(structure) if structure else 0

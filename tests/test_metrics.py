@@ -9,7 +9,7 @@ from layoutdiff.core import Element, Layout, LayoutError
 from layoutdiff import metrics as M
 import pytest
 
-settings.register_profile('house', deadline=None, max_examples=150)
+settings.register_profile('house', deadline=None, max_examples=60)
 settings.load_profile('house')
 
 @st.composite

@@ -1,7 +1,8 @@
 """Make the bundled sample: 50 sections of ten invented sites, drawn by Chromium, labelled by their author.
 
-Each `sites/NAME.html` is one site: a `<style>` and five `<template id=SECTION data-width=PIXELS>`. The author says what a node is by its tag
-(`BY_TAG`; `display: grid` makes a grid) or, where that does not tell, by `data-ld`: an element type, `drop`, `bi`, `bo` or `bv`. The marks are not stored.
+Each `sites/NAME.html` is one site: a `<style>` and five `<template id=SECTION data-width=PIXELS>`. The author says what a node is
+by its tag (`BY_TAG`; `display: grid` makes a grid) or, where that does not tell, by `data-ld`: an element type, `drop`, `bi`, `bo` or
+`bv`. The marks are not stored.
 Everything between is derived by four rules, so that the same situation is always labelled the same way:
 
 1. The outermost node is the section. A node without mark is a `column` where its parent is a grid, else a `wrapper`.
@@ -28,14 +29,18 @@ from layoutdiff.slots import encode
 HERE = Path(__file__).parent
 OUT = HERE.parents[1]/'layoutdiff'/'sample'
 SPLITS = dict(train=['harbor', 'ledger', 'norrland', 'kestrel', 'meadow', 'ironworks'], val=['tidal', 'quill'], test=['cobalt', 'lumen'])
-LEAVES = set('heading paragraph button icon image list map divider video carousel accordion tab social gallery counter form menu quote table'.split())
+LEAVES = set('heading paragraph button icon image list map divider video carousel accordion tab social gallery counter form menu '
+             'quote table'.split())
 HOLDERS, PROPS = {'grid', 'freedom'}, ('bi', 'bo', 'bv')
-BY_TAG = dict(p='paragraph', hr='divider', img='image', svg='icon', table='table', form='form', nav='menu', blockquote='quote', details='accordion',
-              ul='list', ol='list', a='button', button='button', video='video', **{f'h{k}': 'heading' for k in range(1, 7)})
+BY_TAG = dict(p='paragraph', hr='divider', img='image', svg='icon', table='table', form='form', nav='menu',
+              blockquote='quote', details='accordion', ul='list', ol='list', a='button', button='button',
+              video='video', **{f'h{k}': 'heading' for k in range(1, 7)})
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-lcd-text', '--font-render-hinting=none', '--force-color-profile=srgb',
+         '--disable-checker-imaging', '--disable-partial-raster', '--num-raster-threads=1', '--run-all-compositor-stages-before-draw']
 THUMB = {1440: 384, 390: 160}   # width of the stored picture for a width of the page
 
-RESET = """*{box-sizing:border-box;margin:0;padding:0} body{-webkit-font-smoothing:antialiased} img,svg,iframe,video{display:block;border:0;max-width:100%}
-ul,ol{list-style:none} a{text-decoration:none;color:inherit} button,input,textarea,select{font:inherit;color:inherit;border:0;background:none}
+RESET = """*{box-sizing:border-box;margin:0;padding:0} img,svg,iframe,video{display:block;border:0;max-width:100%} ul,ol{list-style:none}
+a{text-decoration:none;color:inherit} button,input,textarea,select{font:inherit;color:inherit;border:0;background:none} 
 table{border-collapse:collapse} details>summary{list-style:none} figure{display:block}"""
 
 READ = """() => {
@@ -59,9 +64,10 @@ READ = """() => {
     const flat = text && plain(el), kids = flat || el.tagName == 'svg' ? [] : [...el.children].filter(c => c.tagName != 'BR')
     if (flat) text = tidy(el.innerText || el.textContent)
     if (el.tagName == 'svg') text = ''
-    const node = {tag: el.tagName.toLowerCase(), parent, classes: el.tagName == 'svg' ? [...el.classList] : [...el.classList]}
+    const node = {tag: el.tagName.toLowerCase(), parent, classes: [...el.classList]}
     if (el.id) node.id = el.id
-    Object.assign(node, {hints, ...(text && {text}), ...(Object.keys(attrs).length && {attrs}), box: [r.x, r.y + scrollY, r.width, r.height].map(tenth)})
+    const box = [r.x, r.y + scrollY, r.width, r.height].map(tenth)
+    Object.assign(node, {hints, ...(text && {text}), ...(Object.keys(attrs).length && {attrs}), box})
     out.push([node, el.dataset.ld || ''])
     const i = out.length - 1
     for (const c of kids) walk(c, i)
@@ -73,7 +79,7 @@ READ = """() => {
 def read_site(name:str)->dict: # section -> (width, page)
     "The pages of one site: its templates filled in, each with the site's own style."
     env = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    env.globals.update(img=pictures.img, icon=pictures.icon, logo=pictures.logo, frame=pictures.frame, stars=pictures.stars, picture=pictures.picture, zip=zip)
+    env.globals.update({k: getattr(pictures, k) for k in ('img', 'icon', 'logo', 'frame', 'stars', 'picture')})
     html = env.from_string((HERE/'sites'/f'{name}.html').read_text(encoding='utf-8')).render()
     style = re.search(r'<style>(.*?)</style>', html, re.S)[1]
     page = '<!doctype html><html lang="en"><head><meta charset="utf-8"><style>{}</style></head><body>{}</body></html>'
@@ -97,7 +103,8 @@ class Labeller:
 
     def leaf(self, i, kind):
         if bad := [k for k in self.below(i) if self.said[k]]: self.fail(bad[0], f'is marked inside a {kind}')
-        if kind == 'list' and any(self.nodes[k]['tag'] == 'a' for k in self.below(i)): self.fail(i, 'is a list of links: mark it menu or social')
+        links = [k for k in self.below(i) if self.nodes[k]['tag'] == 'a']
+        if kind == 'list' and links: self.fail(i, 'is a list of links: mark it menu or social')
         sources = [i]
         while len(self.kids[sources[-1]]) == 1: sources += self.kids[sources[-1]]
         return dict(type=kind, sources=sources, children=[])
@@ -136,7 +143,8 @@ class Labeller:
             k = len(elements)
             elements.append(dict(type=e['type'], sources=e['sources'], parent=parent))
             for c in e['children']: put(c, k)
-            elements[k]['box'] = self.nodes[e['sources'][0]]['box'] if e['sources'] else union([c['box'] for c in elements if c['parent'] == k])
+            own = [self.nodes[s]['box'] for s in e['sources'][:1]]
+            elements[k]['box'] = union(own or [c['box'] for c in elements if c['parent'] == k])
         put(root, -1)
         return dict(type='SectionLayout', version=2, elements=elements, props=self.props)
 
@@ -179,7 +187,7 @@ def make(out:Path=OUT, full:Path|None=None, sites:list|None=None):
     from playwright.sync_api import sync_playwright
     if full: full.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path='/usr/bin/chromium', args=['--no-sandbox', '--font-render-hinting=none', '--disable-lcd-text', '--force-color-profile=srgb', '--disable-gpu'])
+        browser = p.chromium.launch(executable_path='/usr/bin/chromium', args=FLAGS)
         context = browser.new_context(device_scale_factor=1)
         for split, names in SPLITS.items():
             for site in names:
@@ -190,10 +198,10 @@ def make(out:Path=OUT, full:Path|None=None, sites:list|None=None):
 
 def load(folder:Path)->tuple: # the JSON and the Section
     d = json.loads((folder/'example.json').read_text(encoding='utf-8'))
-    nodes = [Node(n['tag'], n['parent'], tuple(n['classes']), n.get('id', ''), n['hints'], n.get('text', ''), n.get('attrs', {}), tuple(n['box'])) for n in d['structure']['nodes']]
+    nodes = [Node(**n | dict(classes=tuple(n['classes']), box=tuple(n['box']))) for n in d['structure']['nodes']]
     elements = [Element(e['type'], tuple(e['sources']), e['parent'], tuple(e['box'])) for e in d['layout']['elements']]
-    shot = d['screenshot']
-    return d, Section(d['id'], d['group'], folder/shot['path'], (shot['width'], shot['height']), Structure(nodes), Layout(elements, d['layout']['props']))
+    shot, layout = d['screenshot'], Layout(elements, d['layout']['props'])
+    return d, Section(d['id'], d['group'], folder/shot['path'], (shot['width'], shot['height']), Structure(nodes), layout)
 
 def faults(folder:Path)->list: # sentences
     "What breaks the rules of the sample in one section."
@@ -202,18 +210,22 @@ def faults(folder:Path)->list: # sentences
     out = list(table.reasons)
     picture = Image.open(s.screenshot)
     if folder.name != d['id'] or not d['id'].startswith(d['group'] + '--'): out.append('folder, id and group disagree')
-    if picture.mode != 'P' or picture.width != THUMB[w] or abs(picture.height - h * picture.width / w) > 1: out.append(f'picture is {picture.mode} {picture.size} for {w} x {h}')
+    if picture.mode != 'P' or picture.width != THUMB[w] or abs(picture.height - h * picture.width / w) > 1:
+        out.append(f'picture is {picture.mode} {picture.size} for {w} x {h}')
     if els[0].type != 'section' or sum(e.parent < 0 for e in els) != 1: out.append('the section is not the one root')
     for i, e in enumerate(els):
         kids = [els[k] for k in s.layout.children[i]]
-        if e.type == 'grid' and {k.type for k in kids} != {'column'}: out.append(f'grid {i} holds something else than columns')
-        if e.type == 'column' and els[e.parent].type != 'grid': out.append(f'column {i} is not in a grid')
-        if e.type in ('section', 'wrapper') and [k.type for k in kids] == ['wrapper']: out.append(f'{e.type} {i} and its wrapper are not merged')
-        if e.type == 'wrapper' and len(kids) == 1 and kids[0].type in LEAVES: out.append(f'wrapper {i} belongs to its only leaf')
-        if e.type in LEAVES and kids: out.append(f'{e.type} {i} has children')
-        if not e.sources and (len(kids) != 1 or not kids[0].sources): out.append(f'{e.type} {i} without source groups no sourced element')
-        if min(e.box[2:]) <= 0 and e.type not in ('divider',): out.append(f'{e.type} {i} has an empty box {e.box}')
-        if e.type in LEAVES and (e.box[0] < -1 or e.box[1] < -1 or e.box[0] + e.box[2] > w + 1 or e.box[1] + e.box[3] > h + 1): out.append(f'{e.type} {i} leaves the page: {e.box}')
+        types, leaf, (x, y, ew, eh) = [k.type for k in kids], e.type in LEAVES, e.box
+        wrong = {
+            'holds something else than columns': e.type == 'grid' and set(types) != {'column'},
+            'is not in a grid': e.type == 'column' and els[e.parent].type != 'grid',
+            'and its wrapper are not merged': e.type in ('section', 'wrapper') and types == ['wrapper'],
+            'belongs to its only leaf': e.type == 'wrapper' and len(kids) == 1 and types[0] in LEAVES,
+            'has children': leaf and kids,
+            'without source groups no sourced element': not e.sources and not (len(kids) == 1 and kids[0].sources),
+            f'has an empty box {e.box}': min(ew, eh) <= 0,
+            f'leaves the page: {e.box}': leaf and (min(x, y) < -1 or x + ew > w + 1 or y + eh > h + 1)}
+        out += [f'{e.type} {i} {why}' for why, found in wrong.items() if found]
     if 'data-ld' in json.dumps(d): out.append('an author mark was stored')
     return out
 
@@ -221,7 +233,7 @@ def check(out:Path=OUT)->bool: # True when all is well
     "Check every section, the splits and the size; print counts."
     good, types, groups, n = True, defaultdict(Counter), defaultdict(set), Counter()
     for f in sorted(out.glob('*/*/')):
-        split, (d, s) = f.parent.name, load(f)
+        split, (_, s) = f.parent.name, load(f)
         n[split] += 1
         groups[split].add(s.group)
         types[split].update([e.type for e in s.layout] + list(s.layout.props))
@@ -234,7 +246,8 @@ def check(out:Path=OUT)->bool: # True when all is well
         if row[0] < 3 and sum(row[2:]): good = False
         print(f'{t:10} train {row[0]:4} in {row[1]:2} sections, val {row[2]:3}, test {row[3]:3}' + ('   RARE' if row[0] < 3 else ''))
     size = sum(p.stat().st_size for p in out.rglob('*') if p.is_file())
-    print(dict(n), {k: sorted(v) for k, v in groups.items()}, f'{size/1e6:.2f} MB', f'nodes {sum(len(load(f)[1].structure) for f in out.glob("*/*/"))}')
+    nodes = sum(len(load(f)[1].structure) for f in out.glob('*/*/'))
+    print(dict(n), {k: sorted(v) for k, v in groups.items()}, f'{size/1e6:.2f} MB, {nodes} nodes')
     for a, b in (('train', 'val'), ('train', 'test'), ('val', 'test')): good &= not groups[a] & groups[b]
     good &= size < 1.5e6 and n == dict(train=30, val=10, test=10)
     print('good' if good else 'NOT GOOD')
@@ -253,13 +266,12 @@ def drawn(folder, width, full=None):
     picture = picture.resize((width, round(picture.height * k)), Image.Resampling.LANCZOS)
     scale, draw = width / s.size[0], ImageDraw.Draw(picture)
     font = ImageFont.truetype('DejaVuSans.ttf', 10 if width > 500 else 8)
-    depth = s.layout.depth
-    for i, e in enumerate(s.layout):
+    for e in s.layout:
         x, y, w, h = (v * scale for v in e.box)
         draw.rectangle((x, y, x + w, y + h), outline=colour(e.type), width=2 if e.type in LEAVES else 1)
         if e.type != 'section' and (width > 500 or e.type in LEAVES):
             label = e.type + ('' if len(e.sources) == 1 else f' {len(e.sources)}')
-            at = (x + 2, y + 1 + (0 if e.type in LEAVES else 0))
+            at = (x + 2, y + 1)
             draw.rectangle(draw.textbbox(at, label, font=font), fill='white')
             draw.text(at, label, fill=colour(e.type), font=font)
     return picture
