@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'seconds', 'settings_of', 'one_of', 'say', 'whisper', 'train', 'evaluate', 'predict', 'phase', 'held_out',
            'report', 'workflow', 'Parser', 'parser', 'use_cores', 'overview', 'main']
 
-# %% ../nbs/34_cli.ipynb #44e5deed
+# %% ../nbs/34_cli.ipynb #102eee32
 import argparse
 import os
 import re
@@ -18,7 +18,7 @@ from fastcore.docments import docments
 from . import __version__
 from .core import LayoutError, nearest
 
-# %% ../nbs/34_cli.ipynb #37ce32db
+# %% ../nbs/34_cli.ipynb #f8d6b357
 def seconds(text:str # such as 90s, 10m, 2h or 1h30m; '' for no limit
            )->float|None:
     "A length of time in seconds."
@@ -29,7 +29,7 @@ def seconds(text:str # such as 90s, 10m, 2h or 1h30m; '' for no limit
     if total <= 0: raise LayoutError(f"time '{text}' cannot be read; write it with units, such as 90s, 10m, 2h or 1h30m.")
     return total
 
-# %% ../nbs/34_cli.ipynb #e268050f
+# %% ../nbs/34_cli.ipynb #6dc40ce9
 def settings_of(pairs)->dict: # values of the right type
     "Settings from a list of k=v."
     from layoutdiff.phases import cast
@@ -45,7 +45,7 @@ def one_of(what:str, value:str, options)->str: # the value
     if value not in options: raise LayoutError(f"there is no {what} '{value}'" + nearest(value, options))
     return value
 
-# %% ../nbs/34_cli.ipynb #85d7bacd
+# %% ../nbs/34_cli.ipynb #2fd92a54
 _said = {}
 
 def say(line):
@@ -57,7 +57,7 @@ def whisper(line):
     "The same to stderr, for verbs whose output is read by programs."
     print(line, file=sys.stderr, flush=True)
 
-# %% ../nbs/34_cli.ipynb #28a8cc5a
+# %% ../nbs/34_cli.ipynb #fb62902e
 def train(data:str,     # a folder of sections, a manifest (.yaml), or the word sample
           out='runs',   # folder in which the run folder is made
           phase='auto', # auto, or phase1 to phase4
@@ -72,24 +72,24 @@ def train(data:str,     # a folder of sections, a manifest (.yaml), or the word 
     fit(data, out, name or None, phase, limit, say, **settings)
     return 0
 
-# %% ../nbs/34_cli.ipynb #ff1bfeb6
+# %% ../nbs/34_cli.ipynb #fbad956d
 def evaluate(run:str,    # a run folder, or the word base
              data:str,   # as for train
-             split='test', # train, val or test
+             split='test', # test, val, train or all
              given='structure,screenshot', # what the model may look at
              steps=0,    # sampling steps; 0: as the run was told
              baselines='all', # all, none, or names with commas between
              json=''     # write all scores to this file
             )->int:      # exit code
     "Score a run beside the baselines, on sections it has not seen."
-    one_of('split', split, ('train', 'val', 'test'))
+    one_of('split', split, ('test', 'val', 'train', 'all'))
     for g in given.split(','): one_of('input', g, ('structure', 'screenshot'))
     from layoutdiff.evaluate import evaluate as score, scores_table
-    names = {'all': 'all', 'none': ()}.get(baselines, tuple(baselines.split(',')))
-    say(scores_table(score(run, data, split, tuple(given.split(',')), steps or None, baselines=names, path_json=json or None, tell=whisper)))
+    names = {} if baselines == 'all' else {'baselines': () if baselines == 'none' else tuple(baselines.split(','))}
+    say(scores_table(score(run, data, split, tuple(given.split(',')), steps or None, path_json=json or None, tell=whisper, **names)))
     return 0
 
-# %% ../nbs/34_cli.ipynb #cb86e489
+# %% ../nbs/34_cli.ipynb #2dde5a00
 def predict(run:str,           # a run folder, or the word base
             input:list,        # example folders, example.json, PNG, JPEG or HTML files
             out='predictions', # a folder per input is made in it
@@ -101,7 +101,7 @@ def predict(run:str,           # a run folder, or the word base
     for path, reason in bad: whisper(f'not predicted: {path}: {reason}')
     return 0 if not bad else 1 if folders else 2
 
-# %% ../nbs/34_cli.ipynb #10fd2ad2
+# %% ../nbs/34_cli.ipynb #07e695f5
 def phase(data:str,    # as for train
           json=False,  # print JSON, for programs
           set:list=()  # k=v: a setting to override
@@ -116,10 +116,11 @@ def phase(data:str,    # as for train
     n, counts = len(items.train), {k: len(getattr(items, k)) for k in ('train', 'val', 'test')}
     s = resolve(row, n, **settings)
     text = explain(row, n, s)
-    say(dumps(dict(phase=row.name, title=row.title, why=text.splitlines()[0].replace('*', ''), sections=counts, settings=asdict(s)), 2) if json else text)
+    why = text.splitlines()[0].replace('*', '')
+    say(dumps(dict(phase=row.name, title=row.title, why=why, sections=counts, settings=asdict(s)), 2) if json else text)
     return 0
 
-# %% ../nbs/34_cli.ipynb #74211721
+# %% ../nbs/34_cli.ipynb #5d360a8a
 def held_out(run, data, n=4)->list: # of `Section`
     "A few sections that the run was not trained on, from all over the test split."
     from layoutdiff.items import get_items
@@ -129,14 +130,14 @@ def held_out(run, data, n=4)->list: # of `Section`
 
 def report(run, scores:str, folders)->Path: # of the page
     "Write report.md: scores and pictures of a run on one page."
-    shown = [('Truth and prediction', 'val_pred.png'), ('Training', 'curves.png'),
+    shown = [('Truth and prediction', 'val_pred.png'), ('Training', 'curves.png'), ('Which labels are taken for which', 'confusion.png'),
              *((f.name, f.relative_to(run.path)/'overlay.png') for f in folders)]
     pictures = [f'## {title}\n\n![{title}]({Path(p).as_posix()})' for title, p in shown if (run.path/p).is_file()]
     page = run.path/'report.md'
     page.write_text('\n\n'.join([f'# {run.path.name}', scores, *pictures]) + '\n', encoding='utf-8')
     return page
 
-# %% ../nbs/34_cli.ipynb #90e51c1f
+# %% ../nbs/34_cli.ipynb #5fc0e4a0
 def workflow(data:str,   # a folder of sections, a manifest (.yaml), or the word sample
              out='runs', # folder in which the run folder is made
              time='',    # limit of the training, such as 90s, 10m or 1h30m
@@ -145,18 +146,20 @@ def workflow(data:str,   # a folder of sections, a manifest (.yaml), or the word
             )->int:      # exit code
     "Train, evaluate and predict in one go, and say where report and pictures are."
     settings, limit = {'seed': seed, **settings_of(set)}, seconds(time)
+    from layoutdiff.baselines import BASELINES
     from layoutdiff.evaluate import evaluate as score, scores_table
     from layoutdiff.predict import predict_to
     from layoutdiff.train import fit
     run = fit(data, out, time=limit, tell=say, **settings)
-    scores = scores_table(score(run, data, path_json=run.path/'metrics.json', tell=say))
+    quick = [b for b in BASELINES if b != 'onepass'] # it would train a second model; `layoutdiff evaluate` does
+    scores = scores_table(score(run, data, baselines=quick, tell=say))
     folders, bad = predict_to(run, held_out(run, data), run.path/'predictions', tell=say)
     for name, reason in bad: whisper(f'not predicted: {name}: {reason}')
     page = report(run, scores, folders)
-    say(f'\n{scores}\n\nreport:   {page}\npictures: {run.path/"val_pred.png"}, {run.path/"curves.png"}\n          {run.path/"predictions"}/*/overlay.png')
+    say(f'\n{scores}\n\nreport:   {page}\npictures: {run.path/"val_pred.png"}\n          {run.path/"predictions"}/*/overlay.png')
     return 1 if bad else 0
 
-# %% ../nbs/34_cli.ipynb #75da87d3
+# %% ../nbs/34_cli.ipynb #fc61612d
 VERBS = {f.__name__: f for f in (train, evaluate, predict, phase, workflow)}
 
 class Parser(argparse.ArgumentParser):
@@ -166,14 +169,15 @@ class Parser(argparse.ArgumentParser):
 def _add(p, name, d):
     "One parameter as an argument or option."
     many, kind = d.anno is list, type(d.default) if isinstance(d.default, (int, float)) else str
-    if not isinstance(d.default, (str, int, float, tuple)): p.add_argument(name, help=d.docment, metavar=name.upper(), nargs='+' if many else None)
+    given = isinstance(d.default, (str, int, float, tuple))
+    if not given: p.add_argument(name, help=d.docment, metavar=name.upper(), nargs='+' if many else None)
     elif d.default is False: p.add_argument(f'--{name}', action='store_true', help=d.docment)
     elif many: p.add_argument(f'--{name}', action='append', default=[], metavar='K=V', help=d.docment)
     else:
         note = f' (default: {d.default})' if d.default else ''
         p.add_argument(f'--{name}', type=kind, default=d.default, metavar=name.upper(), help=d.docment + note)
 
-# %% ../nbs/34_cli.ipynb #41c8c2a8
+# %% ../nbs/34_cli.ipynb #f914cb28
 def parser(verb:str)->Parser:
     "The parser of a verb, from its function's signature."
     f = VERBS[verb]
@@ -183,26 +187,27 @@ def parser(verb:str)->Parser:
     p.add_argument('--debug', action='store_true', help='show where an error came from')
     return p
 
-# %% ../nbs/34_cli.ipynb #351df86c
+# %% ../nbs/34_cli.ipynb #5e896943
 def _parse(argv):
     "The function and its arguments."
     verb = one_of('verb', argv[0], VERBS)
     p = parser(verb)
+    known = [o for a in p._actions for o in a.option_strings]
     for word in argv[1:argv.index('--') if '--' in argv else None]:
         option = word.split('=')[0]
-        if re.match('-[^0-9.]', option) and option not in p._option_string_actions:
-            raise LayoutError(f"{p.prog}: there is no option '{option}'" + nearest(option, [o for o in p._option_string_actions if o[1] == '-']))
+        if re.match('-[^0-9.]', option) and option not in known:
+            raise LayoutError(f"{p.prog}: there is no option '{option}'" + nearest(option, [o for o in known if o != '-h']))
     args = vars(p.parse_args(argv[1:]))
     args.pop('debug')
     return VERBS[verb], args
 
-# %% ../nbs/34_cli.ipynb #6b2ab227
+# %% ../nbs/34_cli.ipynb #90a39d60
 def use_cores():
     "Let torch use the cores that are ours; works only before it is imported."
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     os.environ.setdefault('OMP_NUM_THREADS', str(cores))
 
-# %% ../nbs/34_cli.ipynb #bccf031c
+# %% ../nbs/34_cli.ipynb #6cc9cbbe
 def overview()->str:
     "What `layoutdiff --help` says."
     verbs = '\n'.join(f'  {name:10} {f.__doc__}' for name, f in VERBS.items())
@@ -215,15 +220,16 @@ verbs:
 
 `layoutdiff VERB --help` tells the options of each; `--version` the version. To begin: layoutdiff workflow sample'''
 
-print(overview())
+overview().splitlines()[0]
 
-# %% ../nbs/34_cli.ipynb #6a389b42
+# %% ../nbs/34_cli.ipynb #5b911502
 def _failed(e)->int: # exit code
     "Tell an error in one line."
     if isinstance(e, KeyboardInterrupt):
         run = _said.get('run')
         best = run and (run/'weights'/'best.safetensors').is_file()
-        whisper('\ninterrupted' + (f'; {run} is kept' + (' with the best weights so far.' if best else '; it has no weights yet.') if run else '.'))
+        kept = f'; {run} is kept' + (' with the best weights so far' if best else ', without weights yet') if run else ''
+        whisper(f'\ninterrupted{kept}.')
         return 130
     if isinstance(e, BrokenPipeError): # the reader of our output has gone; say nothing more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -236,10 +242,11 @@ def main(argv=None # words of the command line; None: those of this process
         )->int:    # exit code
     "Run a verb."
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] in ([], ['--help'], ['-h']): return print(overview()) or (0 if argv else 2)
-    if argv[0] == '--version': return print(f'layoutdiff {__version__}') or 0
+    words = [a for a in argv if a != '--debug']
+    if words[:1] in ([], ['--help'], ['-h']): return print(overview()) or (0 if words else 2)
+    if words[0] == '--version': return print(f'layoutdiff {__version__}') or 0
     try:
-        verb, args = _parse([a for i, a in enumerate(argv) if i or a != '--debug'] or ['']) if argv[0] != '--debug' else _parse(argv[1:] or [''])
+        verb, args = _parse(words)
         use_cores()
         return verb(**args)
     except (LayoutError, OSError, KeyboardInterrupt) as e:

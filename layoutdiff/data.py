@@ -6,9 +6,9 @@
 __all__ = ['TAGS', 'TAG_ID', 'N_TOKENS', 'MAX_TOKENS', 'N_NUM', 'N_GEO', 'MEDIA', 'RELATIONS', 'FREE_REACH', 'N_RELATIONS',
            'FILL', 'name_tokens', 'token_id', 'node_tokens', 'text_shape', 'subtree_sums', 'tree_shape', 'box_shape',
            'relations', 'free_relations', 'read_pixels', 'node_arrays', 'free_arrays', 'answer_arrays', 'collate',
-           'Examples', 'plan_batches', 'Batches', 'BatchLoader', 'make_dls']
+           'Examples', 'plan_batches', 'Batches']
 
-# %% ../nbs/06_data.ipynb #ecf5b960
+# %% ../nbs/06_data.ipynb #3668dfa2
 import math
 import re
 import zlib
@@ -17,21 +17,19 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from fastai.data.load import DataLoader
-from fastai.data.core import DataLoaders
 from PIL import Image
 
 from .core import LayoutError, Node, Section, Structure
 from .slots import SPECIAL, SlotTable, Vocab, encode, encode_free, to_cxcywh, to_index
 
-# %% ../nbs/06_data.ipynb #b2c0ec11
+# %% ../nbs/06_data.ipynb #be3dbcdf
 TAGS = ['?'] + '''html body div span p a img svg picture figure figcaption h1 h2 h3 h4 h5 h6 ul ol li dl dt dd nav header footer main section article aside
 button input label form textarea select option fieldset legend table thead tbody tfoot tr td th caption video audio iframe source embed object canvas
 map area hr br b i strong em small sub sup u s mark del ins code pre blockquote q cite abbr time address details summary dialog template slot
 progress meter output data datalist path g use rect circle'''.split()
 TAG_ID = {t: i for i, t in enumerate(TAGS)}
 
-# %% ../nbs/06_data.ipynb #c56b5cc8
+# %% ../nbs/06_data.ipynb #1a216505
 N_TOKENS, MAX_TOKENS = 4096, 24   # rows of the table; tokens kept per node
 N_NUM, N_GEO = 23, 19            # numbers per node: of text and tree; of the box
 
@@ -47,7 +45,7 @@ def token_id(token:str)->int: # 1 to N_TOKENS - 1; 0 is padding
     "Hash a token into the embedding table, the same on every machine."
     return 1 + zlib.crc32(token.encode()) % (N_TOKENS - 1)
 
-# %% ../nbs/06_data.ipynb #64d8fecb
+# %% ../nbs/06_data.ipynb #2147ecc4
 def node_tokens(node:Node)->list: # at most MAX_TOKENS token ids
     "All tokens of a node: hints, attributes, then classes and id."
     toks = [f'{k}:{v}' for k, v in node.hints.items() if k not in ('z', 'zIndex')] + ['z' for k in node.hints if k in ('z', 'zIndex')]
@@ -57,7 +55,7 @@ def node_tokens(node:Node)->list: # at most MAX_TOKENS token ids
     toks += [t for ts in names for t in ts if t[-1] != '~'] + [t for ts in names for t in ts if t[-1] == '~']
     return [token_id(t) for t in dict.fromkeys(toks)][:MAX_TOKENS]
 
-# %% ../nbs/06_data.ipynb #13bd8546
+# %% ../nbs/06_data.ipynb #97938322
 def text_shape(text:str)->list: # 7 numbers of about 0 to 1
     "The shape of a node's own text."
     n, words = len(text), text.split()
@@ -65,7 +63,7 @@ def text_shape(text:str)->list: # 7 numbers of about 0 to 1
     return [math.log1p(n) / 6, math.log1p(len(words)) / 4, float(n > 0), share(str.isdigit), share(str.isupper),
             float(text.rstrip()[-1:] in tuple('.!?…')), float('?' in text)]
 
-# %% ../nbs/06_data.ipynb #2518d4b1
+# %% ../nbs/06_data.ipynb #b70dd260
 MEDIA = (('img', 'picture', 'svg', 'figure'), ('a', 'button'), ('input', 'textarea', 'select', 'form'), ('h1', 'h2', 'h3', 'h4', 'h5', 'h6'), ('p', 'span', 'li'))
 
 def subtree_sums(structure:Structure)->np.ndarray: # (n, 7): nodes, text length, and how many of each kind in MEDIA
@@ -87,7 +85,7 @@ def tree_shape(structure:Structure)->np.ndarray: # (n, 16) of about 0 to 1
                      math.log1p(len(kids)) / 3, float(len(kids) == 0), float(len(kids) == 1)])
     return np.hstack([np.array(rows), sums])
 
-# %% ../nbs/06_data.ipynb #a41e0d1e
+# %% ../nbs/06_data.ipynb #1f200dbc
 def _beside(boxes): # share of neighbours that stand beside each other
     pairs = [(a, b) for a, b in zip(boxes, boxes[1:])]
     return np.mean([b[0] >= a[0] + a[2] * .9 for a, b in pairs]) if pairs else 0.
@@ -106,7 +104,7 @@ def box_shape(structure:Structure, size:tuple)->np.ndarray: # (n, 19); zeros whe
                   math.log1p(area) / 8, _beside(kids), float(w * h == 0), math.log(size[0]) / 7, math.log(size[1]) / 7, w * h / (size[0] * size[1])]
     return out.clip(-3, 3)
 
-# %% ../nbs/06_data.ipynb #25ffe94f
+# %% ../nbs/06_data.ipynb #abe07b65
 RELATIONS = ['other', 'self', 'parent', 'child', 'ancestor', 'descendant', 'previous', 'next', 'earlier', 'later', 'twin']
 FREE_REACH = 12
 N_RELATIONS = len(RELATIONS) + 2 * FREE_REACH + 1
@@ -128,19 +126,19 @@ def relations(structure:Structure)->np.ndarray: # (n, n) of indices into RELATIO
     rel[idx, idx] = 1
     return rel.astype(np.uint8)
 
-# %% ../nbs/06_data.ipynb #45cf42fc
+# %% ../nbs/06_data.ipynb #2ed4e77b
 def free_relations(n:int)->np.ndarray: # (n, n)
     "Relations of free slots: the distance from row to column, clipped."
     d = np.arange(n)[None] - np.arange(n)[:, None]
     return (len(RELATIONS) + FREE_REACH + d.clip(-FREE_REACH, FREE_REACH)).astype(np.uint8)
 
-# %% ../nbs/06_data.ipynb #9172fd58
+# %% ../nbs/06_data.ipynb #dd296883
 def read_pixels(section:Section, size:int=128)->np.ndarray: # (3, size, size) of 0 to 255
     "The screenshot as a small square picture."
     with Image.open(section.screenshot) as im: im = im.convert('RGB').resize((size, size), Image.BILINEAR, reducing_gap=2)
     return np.asarray(im).transpose(2, 0, 1).copy()
 
-# %% ../nbs/06_data.ipynb #5e81e420
+# %% ../nbs/06_data.ipynb #7268d13e
 def node_arrays(section:Section)->dict: # arrays of first dimension n, and rel (n, n)
     "Node features of a section with a structure."
     s, size = section.structure, section.size or (1, 1)
@@ -157,7 +155,7 @@ def free_arrays(n:int)->dict:
     return dict(tag=np.zeros(n, np.int32), tok=np.zeros((n, MAX_TOKENS), np.int32), box=np.zeros((n, 4), np.float32), has_box=np.zeros(n, bool),
                 rel=free_relations(n), num=np.zeros((n, N_NUM), np.float32), geo=np.zeros((n, 19), np.float32))
 
-# %% ../nbs/06_data.ipynb #b8f0a97c
+# %% ../nbs/06_data.ipynb #cd351de7
 def answer_arrays(table:SlotTable, vocab:Vocab)->dict: # label, wrap, depth (n,), x0 (n, 4), x0_known (n,)
     "A slot table as numbers."
     starts = [l not in SPECIAL for l in table.label]
@@ -167,7 +165,7 @@ def answer_arrays(table:SlotTable, vocab:Vocab)->dict: # label, wrap, depth (n,)
     return dict(label=np.array(to_index(table.label, vocab.labels)), wrap=np.array(wrap), depth=np.array(depth if table.free else [-1] * len(table)),
                 x0=np.array([b or (0, 0, 0, 0) for b in boxes], np.float32), x0_known=np.array([b is not None for b in boxes]))
 
-# %% ../nbs/06_data.ipynb #9f73d64c
+# %% ../nbs/06_data.ipynb #2fd619d6
 FILL = dict(label=-1, wrap=-1, depth=-1)
 
 def collate(rows:list)->dict: # each value (B, N, ...)
@@ -180,7 +178,7 @@ def collate(rows:list)->dict: # each value (B, N, ...)
     out['mask'] = np.arange(n)[None] < np.array([len(r['tag']) for r in rows])[:, None]
     return {k: torch.from_numpy(v).long() if v.dtype.kind in 'iu' and k != 'image' else torch.from_numpy(v) for k, v in out.items()}
 
-# %% ../nbs/06_data.ipynb #ad459965
+# %% ../nbs/06_data.ipynb #e4a80f92
 class Examples:
     "Sections as arrays, computed once."
     def __init__(self,
@@ -210,7 +208,7 @@ class Examples:
 
     def n_slots(self, i): return len(self.sections[i].structure or ()) or self.vocab.free_slots
 
-# %% ../nbs/06_data.ipynb #35afaf8b
+# %% ../nbs/06_data.ipynb #66ccdf8a
 def plan_batches(lengths, bs:int, rng, max_slots:int=2304)->list: # lists of indices, each section once
     "Cut a shuffled pass into batches of similar length."
     order, out = rng.permutation(len(lengths)), []
@@ -222,7 +220,7 @@ def plan_batches(lengths, bs:int, rng, max_slots:int=2304)->list: # lists of ind
             hand = hand[k:]
     return [out[i] for i in rng.permutation(len(out))]
 
-# %% ../nbs/06_data.ipynb #27ed67cb
+# %% ../nbs/06_data.ipynb #18ff3415
 class Batches:
     "The planned batches of an epoch; item `i` is the i-th, collated."
     def __init__(self,
@@ -250,15 +248,3 @@ class Batches:
     def __getitem__(self, b):
         batch = collate([self.examples[i, True] if self.is_free[b] else self.examples[i] for i in self.lists[b]])
         return batch, dict(index=torch.tensor(self.lists[b]))
-
-# %% ../nbs/06_data.ipynb #29700cf5
-class BatchLoader(DataLoader):
-    "Serves `Batches`, with a new plan for every epoch."
-    def __init__(self, batches, **kwargs): super().__init__(batches, bs=None, num_workers=0, **kwargs)
-    def before_iter(self):
-        super().before_iter()
-        self.dataset.plan()
-
-def make_dls(train:Examples, valid:Examples, bs=24, steps=100, p_free=0., seed=0)->DataLoaders:
-    "Loaders of training and validation; an epoch is `steps` batches."
-    return DataLoaders(BatchLoader(Batches(train, bs, steps, p_free, seed=seed)), BatchLoader(Batches(valid, bs)))

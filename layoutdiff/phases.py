@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['PHASES', 'RANGES', 'Settings', 'Phase', 'phase_for', 'get_phase', 'cast', 'resolve', 'explain']
 
-# %% ../nbs/20_phases.ipynb #dbc1f220
+# %% ../nbs/20_phases.ipynb #7735aba6
 import math
 from dataclasses import asdict, dataclass, fields, replace
 
 from .core import LayoutError, nearest
 
-# %% ../nbs/20_phases.ipynb #151c10ac
+# %% ../nbs/20_phases.ipynb #6bf0981b
 @dataclass(frozen=True)
 class Settings:
     "What a training run is told."
@@ -23,22 +23,23 @@ class Settings:
     wd: float = .05            # weight decay, on matrices only
     warmup: float = .04        # share of the run in which the rate rises
     clip: float = 1.           # gradients are clipped to this norm
-    dropout: float = .1        # in feed-forward outputs
+    dropout: float = .15       # in feed-forward outputs
     smoothing: float = .03     # label smoothing
     floor: float = .2          # times below it weigh no more than it: the clip of 1/t
     p_full: float = .4         # share of examples with every word hidden
     p_free: float = .1         # share of batches with free slots: reading pictures without HTML
-    drop_pixels: float = .35   # share of batches without pixels
-    drop_boxes: float = .1     # share of batches without node boxes
+    drop_pixels: float = .5    # share of batches without pixels
+    drop_boxes: float = .05    # share of batches without node boxes
     drop_tokens: float = .25   # share of class tokens left out
-    jitter: float = .01        # std of the noise on given boxes, as a fraction of the section
+    jitter: float = .03        # std of the noise on the numbers that describe a node, each of about 0 to 1
+    recolour: bool = True      # other colours for every picture, every time
     ema: float = .998          # how slowly the averaged weights follow
     patience: int = 15         # rounds without a better element F1 before stopping
     sample_steps: int = 8      # sampling steps when the model is used
     image_size: int = 128      # side of the square screenshot, pixels
     seed: int = 0              # of everything random
 
-# %% ../nbs/20_phases.ipynb #2afe97ae
+# %% ../nbs/20_phases.ipynb #cdceedcc
 @dataclass(frozen=True)
 class Phase:
     "A row: for how many sections, and what differs from the defaults."
@@ -54,7 +55,7 @@ PHASES = [
     Phase('phase3', 'medium', 100_000, (.8, .15, .05), dict(size='base', patience=8, lr=6e-4, bs=64, dropout=.05)),
     Phase('phase4', 'large', math.inf, (.85, .1, .05), dict(size='huge', patience=5, lr=4e-4, bs=128, dropout=0., clip=1.))]
 
-# %% ../nbs/20_phases.ipynb #a4c1d82e
+# %% ../nbs/20_phases.ipynb #1387d8e6
 def phase_for(n:int # labelled sections to train on
              )->Phase:
     "The phase for a number of sections."
@@ -69,16 +70,19 @@ def get_phase(name:str, # 'auto', or the name of a phase
     if name not in (names := [p.name for p in PHASES]): raise LayoutError(f"there is no phase '{name}'" + nearest(name, ['auto', *names]))
     return next(p for p in PHASES if p.name == name)
 
-# %% ../nbs/20_phases.ipynb #dab91b22
+# %% ../nbs/20_phases.ipynb #7d7863c0
 def cast(name:str, value):
     "Bring a setting, perhaps from the command line, to its type."
     kinds = {f.name: f.type for f in fields(Settings)}
     if name not in kinds: raise LayoutError(f"there is no setting '{name}'" + nearest(name, kinds))
     kind = {'int': int, 'float': float, 'str': str}.get(kinds[name], kinds[name])
+    if kind in ('bool', bool):
+        if str(value).lower() not in (words := {'true': True, '1': True, 'false': False, '0': False}): raise LayoutError(f'setting {name}={value!r}: allowed are true and false.')
+        return words[str(value).lower()]
     try: return kind(value)
     except ValueError: raise LayoutError(f"setting {name}={value!r} is not of type {kind.__name__}. Example: --set {name}={getattr(Settings(), name)}") from None
 
-# %% ../nbs/20_phases.ipynb #77b883c6
+# %% ../nbs/20_phases.ipynb #74c50fc7
 RANGES = dict(bs=(1, 4096), rounds=(1, 10_000), lr=(1e-7, 1), warmup=(0, .9), dropout=(0, .9), p_full=(0, 1), p_free=(0, 1), drop_pixels=(0, 1),
               drop_boxes=(0, 1), drop_tokens=(0, 1), ema=(0, .99999), floor=(.01, 1), patience=(1, 10_000), steps=(0, 10_000_000), sample_steps=(1, 1000))
 
@@ -88,9 +92,9 @@ def resolve(phase:Phase, n:int, **overrides)->Settings: # nothing left to derive
     for k, (low, high) in RANGES.items():
         if not low <= getattr(s, k) <= high: raise LayoutError(f'setting {k}={getattr(s, k)} is out of range: allowed are {low} to {high}.')
     size = s.size if s.size != 'auto' else 'tiny' if n <= 200 else 'mini'
-    return replace(s, size=size, steps=s.steps or min(12_000, max(500, 8 * n)))
+    return replace(s, size=size, steps=s.steps or min(6_000, max(500, 4 * n)))
 
-# %% ../nbs/20_phases.ipynb #7e0c98c7
+# %% ../nbs/20_phases.ipynb #6d2c9954
 def explain(phase:Phase, n:int, settings:Settings)->str: # Markdown
     "Why this phase, and every setting it resolves to."
     low = PHASES[PHASES.index(phase) - 1].up_to + 1 if phase is not PHASES[0] else 1

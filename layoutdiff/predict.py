@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_NODES', 'as_structure', 'as_section', 'LayoutPredictor', 'write_layout', 'predict_to']
 
-# %% ../nbs/30_predict.ipynb #515b59c6
+# %% ../nbs/30_predict.ipynb #5f4f5306
 import os
 import re
 import shutil
@@ -22,12 +22,12 @@ from .data import Examples, plan_batches
 from .draw import overlay
 from .html import (dumps, layout_to_v1, layout_to_v2, loads, parse_html, read_layout, read_structure, section_from_v2,
                              structure_to_v1)
-from .items import PAGES, read_section
+from .items import PAGES, PICTURES, read_section
 from .run import Run, open_run
 from .sample import predict_tables
 from .slots import decode, element_boxes, layout_faults
 
-# %% ../nbs/30_predict.ipynb #9205c436
+# %% ../nbs/30_predict.ipynb #118fec97
 def as_structure(structure)->tuple: # `Structure` or None, the section's size in CSS pixels or None
     "A structure from a `Structure`, a dict, HTML text, or the path of a JSON or HTML file or of an example's folder."
     if structure is None or isinstance(structure, Structure): return structure, None
@@ -35,10 +35,10 @@ def as_structure(structure)->tuple: # `Structure` or None, the section's size in
     if not isinstance(structure, dict): section = read_section(structure)
     elif not isinstance(structure.get('structure'), dict): return read_structure(structure), None
     else: section = section_from_v2({k: structure[k] for k in ('structure', 'screenshot') if k in structure})
-    if section.structure is None: raise LayoutError(f'{structure!s:.200}: no structure in it. Give a structure.json, an example.json or an HTML file.')
+    if section.structure is None: raise LayoutError(f'{structure!s:.200}: no structure in it. Give a structure.json, example.json or HTML file.')
     return section.structure, section.size
 
-# %% ../nbs/30_predict.ipynb #47e79fb0
+# %% ../nbs/30_predict.ipynb #75807a7e
 def _picture(image):
     "Something that can be opened, and its size."
     if image is None: return None, None
@@ -49,7 +49,7 @@ def _picture(image):
     if section.screenshot is None: raise LayoutError(f'{image}: no picture. Give a PNG, JPEG or WebP file, or an open PIL image.')
     return section.screenshot, section.size
 
-# %% ../nbs/30_predict.ipynb #bbd67418
+# %% ../nbs/30_predict.ipynb #1e643371
 def as_section(screenshot=None, # path or PIL image
                structure=None   # anything that `as_structure` takes
               )->Section:
@@ -58,7 +58,7 @@ def as_section(screenshot=None, # path or PIL image
     (picture, shown), (nodes, size) = _picture(screenshot), as_structure(structure)
     return Section('section', screenshot=picture, size=size or shown, structure=nodes)
 
-# %% ../nbs/30_predict.ipynb #b1cf8144
+# %% ../nbs/30_predict.ipynb #b339ff26
 class LayoutPredictor:
     "A trained run as a function from screenshot, structure or both to a layout."
     def __init__(self,
@@ -76,19 +76,19 @@ class LayoutPredictor:
         "The layout of one section; a layout that it has is not looked at."
         return self.many([section])[0]
 
-# %% ../nbs/30_predict.ipynb #e60eff82
+# %% ../nbs/30_predict.ipynb #5dd34379
 MAX_NODES = 2000
 
 def _ready(section):
     "The section without its answer, and with a size where one can be had."
-    if section.structure is None and section.screenshot is None: raise LayoutError(f'{section.id}: neither screenshot nor structure to predict from.')
+    if not (section.structure or section.screenshot): raise LayoutError(f'{section.id}: neither screenshot nor structure to predict from.')
     if (n := len(section.structure or ())) > MAX_NODES:
-        raise LayoutError(f'{section.id}: {n:,} nodes; a section may have up to {MAX_NODES:,}. Cut the page into its sections and give each of them.')
+        raise LayoutError(f'{section.id}: {n:,} nodes; a section may have up to {MAX_NODES:,}. Cut the page into sections and give each.')
     boxes = [o.box for o in section.structure or () if o.box]
     cover = (max(x + w for x, _, w, _ in boxes), max(y + h for _, y, _, h in boxes)) if boxes else (0, 0)
     return replace(section, layout=None, size=section.size or (cover if min(cover) > 0 else None))
 
-# %% ../nbs/30_predict.ipynb #5b57f23b
+# %% ../nbs/30_predict.ipynb #dd93d68b
 def _finish(layout, structure):
     "Boxes for elements that have none of their own, and short numbers."
     for e, box in zip(layout, element_boxes(layout, structure)):
@@ -105,7 +105,7 @@ def _batch(self:LayoutPredictor, sections):
     tables = predict_tables(self.model, examples, self.steps, bs=len(sections))
     return [_finish(decode(t, s.structure), s.structure) for t, s in zip(tables, sections)]
 
-# %% ../nbs/30_predict.ipynb #4e8e2810
+# %% ../nbs/30_predict.ipynb #ada46a28
 @patch
 def many(self:LayoutPredictor, sections)->list: # a `Layout` per section, in their order
     "The layouts of many sections, in batches of similar length."
@@ -114,7 +114,7 @@ def many(self:LayoutPredictor, sections)->list: # a `Layout` per section, in the
     for rows in plan_batches(lengths, 24, np.random.default_rng(0)): out.update(zip(rows, self._batch([sections[i] for i in rows])))
     return [out[i] for i in range(len(sections))]
 
-# %% ../nbs/30_predict.ipynb #abdce7a5
+# %% ../nbs/30_predict.ipynb #0ba8b7fe
 def _write(folder, name, obj):
     (folder/name).write_text(dumps(obj, indent=2) + '\n', encoding='utf-8')
     return loads((folder/name).read_bytes())
@@ -134,12 +134,12 @@ def write_layout(layout:Layout,
             raise LayoutError(f'{folder/name}: reads back to another layout. Its structure has names that version 1 cannot hold.')
     return folder
 
-# %% ../nbs/30_predict.ipynb #ac4240ee
+# %% ../nbs/30_predict.ipynb #838faeed
 def _name(source): # of the folder for an input
     if isinstance(source, Section): return re.sub(r'[^\w.~-]+', '-', source.id).strip('.-') or 'section'
     path = Path(os.path.abspath(source))
-    if path.name in ('example.json', 'structure.json', 'layout.json'): path = path.parent
-    return (path.name if path.is_dir() else path.stem) or 'section'
+    if path.name in ('example.json', 'structure.json', 'layout.json') or path.stem == 'screenshot': path = path.parent
+    return (path.stem if path.suffix.lower() in ('.json', *PICTURES, *PAGES) and not path.is_dir() else path.name) or 'section'
 
 def _claim(out, name):
     "Make OUT/NAME, or NAME-2, NAME-3 ..."
@@ -150,7 +150,7 @@ def _claim(out, name):
         except FileExistsError: k += 1
         else: return folder
 
-# %% ../nbs/30_predict.ipynb #9bcde4fd
+# %% ../nbs/30_predict.ipynb #0471cd1c
 def _read(source):
     if isinstance(source, Section): return source
     if re.match(r'[a-z][a-z0-9+.-]*://', str(source), re.I):
@@ -158,7 +158,7 @@ def _read(source):
                           'Save the section as HTML or as a PNG, and give that file.')
     return read_section(source)
 
-# %% ../nbs/30_predict.ipynb #ec35cc86
+# %% ../nbs/30_predict.ipynb #915a1d21
 def _try(f, *args): # what it returns, or the exception
     try: return f(*args)
     except Exception as e: return e
@@ -167,7 +167,7 @@ def _layouts(predictor, sections): # a `Layout` or an exception, per section
     done = _try(predictor.many, sections)
     return [_try(predictor.section, s) for s in sections] if isinstance(done, Exception) else done
 
-# %% ../nbs/30_predict.ipynb #e5965dce
+# %% ../nbs/30_predict.ipynb #b68df52b
 def _put(source, section, layout, out):
     if isinstance(layout, Exception): raise layout
     folder, page = _claim(out, _name(source)), not isinstance(source, Section) and Path(source).suffix.lower() in PAGES
@@ -181,7 +181,7 @@ def _put(source, section, layout, out):
 
 def _reason(source, e): return str(e).removeprefix(f'{source}: ') if isinstance(e, LayoutError) else f'{type(e).__name__}: {e}'
 
-# %% ../nbs/30_predict.ipynb #c3fb36cc
+# %% ../nbs/30_predict.ipynb #53112e6c
 def predict_to(run,               # a run folder, a `Run`, the word base, or a `LayoutPredictor`
                inputs,            # example folders, JSON, picture or HTML files, or `Section`s
                out='predictions', # where the folders go

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WORDS', 'GIVEN_NAMES', 'surest', 'guided', 'propose', 'sample', 'to_tables', 'predict_tables']
 
-# %% ../nbs/13_sample.ipynb #879f1228
+# %% ../nbs/13_sample.ipynb #2025ec58
 import torch
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from .model import ABSENT, GIVEN, NOISY, LayoutDiT, blank_state
 from .schedule import ddim_step
 from .slots import SlotTable, Vocab
 
-# %% ../nbs/13_sample.ipynb #b753deec
+# %% ../nbs/13_sample.ipynb #c8de2323
 def surest(conf:Tensor,    # (B, N) confidence in the proposed word
            hidden:Tensor,  # (B, N) True where a word is still hidden
            keep:Tensor     # (B,) how many hidden words may be written now
@@ -24,7 +24,7 @@ def surest(conf:Tensor,    # (B, N) confidence in the proposed word
     rank = torch.where(hidden, conf, -1.).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     return hidden & (rank < keep[:, None])
 
-# %% ../nbs/13_sample.ipynb #4c0bac37
+# %% ../nbs/13_sample.ipynb #fcc57d48
 def guided(model, batch, state, guidance_scale=1.)->dict: # as the model's answer
     "The model's answer, guided by the picture."
     out = model(batch, state)
@@ -33,27 +33,28 @@ def guided(model, batch, state, guidance_scale=1.)->dict: # as the model's answe
     mix = lambda c, u: u + guidance_scale * (c - u)
     return {k: torch.where(out[k] < -1e3, out[k], mix(out[k], blind[k])) for k in out}
 
-# %% ../nbs/13_sample.ipynb #3e08ffd3
+# %% ../nbs/13_sample.ipynb #f8d42fdd
 WORDS = ('label', 'wrap', 'depth')
 
-def propose(logits:Tensor, temperature=0., generator=None): # words (B, N), their probabilities (B, N)
+def propose(p:Tensor, # (B, N, words) probabilities
+            temperature=0., generator=None)->tuple: # words (B, N), their probabilities (B, N)
     "The likeliest words, or drawn ones when `temperature` is above 0."
-    p = logits.softmax(-1)
     if temperature == 0: return p.max(-1).indices, p.max(-1).values
-    q = (logits / temperature).softmax(-1).flatten(0, -2)
-    words = torch.multinomial(q, 1, generator=generator).view(p.shape[:-1])
+    q = (p.clamp(min=1e-9).log() / temperature).softmax(-1)
+    words = torch.multinomial(q.flatten(0, -2), 1, generator=generator).view(p.shape[:-1])
     return words, p.gather(-1, words[..., None]).squeeze(-1)
 
-# %% ../nbs/13_sample.ipynb #0a5f2129
-def _write_words(out, state, conf, mask, share, temperature, generator):
+# %% ../nbs/13_sample.ipynb #12a2b6c0
+def _write_words(out, state, conf, said, mask, share, memory, temperature, generator):
     for k in WORDS:
-        n = out[k].shape[-1]
+        n, p = out[k].shape[-1], out[k].softmax(-1)
+        said[k] = p + memory * said[k] if k in said else p
         hidden = (state[k] == n) & mask
-        words, p = propose(out[k], temperature, generator)
-        keep = (hidden.sum(-1) * share).ceil().long()
-        now = surest(p, hidden, keep)
+        words, p = propose(said[k] / said[k].sum(-1, keepdim=True), temperature, generator)
+        now = surest(p, hidden, (hidden.sum(-1) * share).ceil().long())
         state[k], conf[k] = torch.where(now, words, state[k]), torch.where(now, p, conf[k])
 
+# %% ../nbs/13_sample.ipynb #7fc277ae
 @torch.no_grad()
 def sample(model:LayoutDiT,
            batch:dict,            # a collated batch; answers in it are not looked at
@@ -61,25 +62,25 @@ def sample(model:LayoutDiT,
            state=None,            # a partly filled state; None: everything is unknown
            guidance_scale=1.,     # above 1: more weight on the picture
            temperature=0.,        # 0: the likeliest words
+           memory=1.,             # weight of earlier answers, 0 to 1; 0 suits generation
            generator=None,        # of the noise, for repeatable draws
            callback=None          # called with dict(i, t, state, x0) after every step
           )->dict:                # label, wrap, depth, conf, x0_known (B, N), x0 (B, N, 4) in 0..1
     "Fill a table, surest words first, boxes by DDIM."
     if steps < 1: raise LayoutError(f'steps is {steps}; sampling takes 1 step or more.')
-    state = {**(state or blank_state(batch, model.cfg))}
-    conf = {k: torch.ones_like(batch['mask'], dtype=torch.float) for k in WORDS}
-    times = torch.linspace(1, 0, steps + 1)
+    state, said = {**(state or blank_state(batch, model.cfg))}, {}
+    conf, times = {k: torch.ones_like(batch['mask'], dtype=torch.float) for k in WORDS}, torch.linspace(1, 0, steps + 1)
     for i in range(steps):
         state['t'] = torch.full_like(state['t'], times[i])
         out = guided(model, batch, state, guidance_scale)
-        _write_words(out, state, conf, batch['mask'], 1 / (steps - i), temperature, generator)
+        _write_words(out, state, conf, said, batch['mask'], 1 / (steps - i), memory, temperature, generator)
         nxt = ddim_step(state['xt'], out['x0'].clamp(-1, 1), state['t'], torch.full_like(state['t'], times[i+1]))
         state['xt'] = torch.where((state['box_state'] == NOISY)[..., None], nxt, state['xt'])
         if callback: callback(dict(i=i, t=times[i].item(), state=state, x0=out['x0'] / 2 + .5))
     boxes = torch.where((state['box_state'] == NOISY)[..., None], out['x0'].clamp(-1, 1), state['xt']) / 2 + .5
     return {**{k: state[k] for k in WORDS}, 'x0': boxes, 'x0_known': state['box_state'] != ABSENT, 'conf': conf['label']}
 
-# %% ../nbs/13_sample.ipynb #9132c2ae
+# %% ../nbs/13_sample.ipynb #9b928313
 def to_tables(result:dict, batch:dict, vocab:Vocab, sizes)->list: # a `SlotTable` per section
     "Slot tables from a sampled batch; `sizes` are the sections' (width, height) or None."
     tables = []
@@ -92,7 +93,7 @@ def to_tables(result:dict, batch:dict, vocab:Vocab, sizes)->list: # a `SlotTable
         tables.append(SlotTable(pick('label', vocab.labels), pick('wrap', vocab.wraps), boxes, depth, size, result['conf'][b, :n].tolist()))
     return tables
 
-# %% ../nbs/13_sample.ipynb #744c14b6
+# %% ../nbs/13_sample.ipynb #5f892c84
 GIVEN_NAMES = ('structure', 'screenshot')
 
 def predict_tables(model:LayoutDiT,

@@ -1,0 +1,133 @@
+"Evaluation end to end on a small run: leaks, splits, lost training data, and what cannot be scored."
+import json
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from layoutdiff.baselines import BASELINES, fit_baseline, rule_labels
+from layoutdiff.core import Element, Layout, LayoutError, Node, Structure
+from layoutdiff.evaluate import SCORES, confusion, evaluate, find_leaks, results_table, scores_table
+from layoutdiff.items import Items, get_items
+from layoutdiff.slots import SPECIAL, SlotTable, decode, encode, layout_faults
+from layoutdiff.train import fit
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get('LAYOUTDIFF_DATA') or ROOT.parent/'shared'/'data')
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason='the real data are not on this machine')
+CHEAP = ('majority', 'rules', 'neighbour')
+QUIET = dict(tell=lambda line: None)
+
+@pytest.fixture(scope='module')
+def items(): return get_items('sample')
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory): return fit('sample', out=tmp_path_factory.mktemp('runs'), size='tiny', steps=4, rounds=1, **QUIET)
+
+def timeless(m):
+    if isinstance(m, dict): return {k: timeless(v) for k, v in m.items() if k != 'seconds_per_section'}
+    return [timeless(v) for v in m] if isinstance(m, list) else m
+
+def test_the_same_call_gives_the_same_numbers(run, items, tmp_path):
+    a, b = (evaluate(run, items, baselines=(*CHEAP, 'forest'), steps=2, path_json=tmp_path/f'{k}.json', **QUIET) for k in 'ab')
+    assert timeless(a) == timeless(b) and a == json.loads((tmp_path/'a.json').read_text())
+    assert set(a['baselines']) == {*CHEAP, 'forest'} and a['n_sections'] == 10 and a['leaked_sections'] == []
+
+@pytest.mark.parametrize('given', ['structure', 'screenshot', 'structure,screenshot'])
+def test_every_score_has_an_interval_around_it(run, items, given):
+    m = evaluate(run, items, given=given, baselines=CHEAP, steps=1, **QUIET)
+    for s in filter(None, (m['model'], m['model_1_step'], *m['baselines'].values())):
+        assert set(s) == {*SCORES, 'n_sections', 'n_nodes', 'seconds_per_section', 'ci95'}
+        for k in SCORES:
+            if s[k] is not None: assert 0 <= s[k] <= 1 and (s['ci95'][k] is None or 0 <= s['ci95'][k][0] <= s['ci95'][k][1] <= 1)
+    assert timeless(m['model']) == timeless(m['model_1_step'])
+    assert 'the model' in scores_table(m)
+
+def test_copies_of_training_sections_are_found_and_taken_out(run, items):
+    copies = [replace(s, id=f'copy-{k}', group=f'new-{k}') for k, s in enumerate(items.train[:4])]
+    m = evaluate(run, Items(test=[*items.test, *copies], split_given=True), baselines=('rules',), steps=1, **QUIET)
+    assert m['leaked_sections'] == [s.id for s in copies] and m['without_leaks']['n_sections'] == 10
+    assert any(n.startswith('4 of 14 sections also occur in training') for n in m['notes'])
+    honest = evaluate(run, items, baselines=('rules',), steps=1, **QUIET)
+    assert timeless(m['without_leaks']['rules']) == timeless(honest['baselines']['rules'])
+
+def test_a_site_that_was_trained_on_is_named(run, items):
+    same_site = [replace(s, group=items.train[0].group) for s in items.test]
+    m = evaluate(run, Items(test=same_site, split_given=True), baselines=(), steps=1, **QUIET)
+    assert m['leaked_groups'] == [items.train[0].group] and m['leaked_sections'] == []
+    assert '1 test groups also occur in training: leak' in m['notes']
+
+def test_unsplit_data_keep_the_split_of_the_run(items, tmp_path):
+    from layoutdiff.items import write_section
+    for s in items.train[:12]: write_section(s, tmp_path/'data'/s.id)
+    run = fit(tmp_path/'data', out=tmp_path, size='tiny', steps=2, rounds=1, **QUIET)
+    if not run.config['splits']['test']: pytest.skip('too few groups for a test split')
+    m = evaluate(run, tmp_path/'data', baselines=('rules',), steps=1, **QUIET)
+    assert m['n_sections'] == len(run.config['splits']['test']) and m['leaked_sections'] == []
+    assert "the data came unsplit: the split is the run's own" in m['notes']
+
+def test_lost_training_data(items, tmp_path):
+    run = fit(replace(items, path=None), out=tmp_path, size='tiny', steps=2, rounds=1, **QUIET)
+    m = evaluate(run, items, baselines=('majority', 'onepass'), steps=1, **QUIET)
+    assert m['baselines']['majority'] and m['baselines']['onepass'] is None
+    assert any('30 training sections of the scored data' in n for n in m['notes']) and any('cannot be trained' in n for n in m['notes'])
+    bare = evaluate(run, Items(train=items.test), baselines=('majority', 'rules'), steps=1, **QUIET)
+    assert bare['split'] == 'all' and bare['baselines']['majority'] is None and bare['baselines']['rules']
+
+def test_what_cannot_be_scored_is_counted_or_refused(run, items):
+    mixed = [*items.test[:3], replace(items.test[3], layout=None), replace(items.test[4], screenshot=None)]
+    m = evaluate(run, Items(test=mixed, split_given=True), given='screenshot', baselines=(), steps=1, **QUIET)
+    assert m['n_sections'] == 3 and {'1 sections without layout left out', '1 sections without screenshot left out'} <= set(m['notes'])
+    with pytest.raises(LayoutError, match='none of 2 sections can be scored'):
+        evaluate(run, Items(test=[replace(s, layout=None) for s in items.test[:2]], split_given=True), **QUIET)
+    with pytest.raises(LayoutError, match='nothing to look at'):
+        evaluate(run, Items(test=[replace(s, structure=None) for s in items.test], split_given=True), given='structure', **QUIET)
+
+def test_an_unseen_type_counts_as_wrong(run, items):
+    s = items.test[0]
+    odd = replace(s, layout=Layout([Element('hologram', e.sources, e.parent) for e in s.layout], s.layout.props))
+    m = evaluate(run, Items(test=[odd], split_given=True), baselines=('forest',), steps=1, **QUIET)
+    starts = sum(l not in SPECIAL for l in encode(odd).label)
+    for k in (m['model'], m['baselines']['forest']): assert k['node_accuracy'] <= 1 - starts/len(s.structure) and k['element_f1'] == 0
+
+def test_rules_answer_any_structure():
+    rng, tags = random.Random(0), 'div p ul li a img figure nav form button h2 span table hr svg x-y input'.split()
+    for _ in range(200):
+        nodes, stack = [], []
+        for i in range(rng.randint(1, 25)):
+            stack = stack[:rng.randint(0, len(stack))]
+            hints = rng.choice(({}, {'d': 'grid'}, {'d': 'flex'}))
+            nodes.append(Node(rng.choice(tags), stack[-1] if stack else -1, text=rng.choice(('', 'hi')), hints=hints))
+            stack.append(i)
+        s = Structure(nodes)
+        labels = rule_labels(s)
+        assert len(labels) == len(s) and not layout_faults(decode(SlotTable(labels, ['none']*len(s), [None]*len(s)), s), s)
+
+def test_confusion_counts_every_node(items):
+    truths = [encode(s).label for s in items.test]
+    names, m = confusion([encode(s) for s in items.test], truths)
+    assert m.sum() == sum(map(len, truths)) == m.trace()
+
+def test_baselines_from_pictures_give_free_tables(items):
+    for name, row in BASELINES.items():
+        if isinstance(row.picture, str) or name == 'onepass': continue
+        for t, s in zip(fit_baseline(name, items.train, free=True)(items.test), items.test):
+            assert t.free and t.size == s.size and decode(t, s.structure)[0].parent == -1
+
+def test_results_over_seeds(run, items, tmp_path):
+    runs = [evaluate(run, items, baselines=('rules',), steps=1, seed=k, **QUIET) for k in (0, 1)]
+    (tmp_path/'r.json').write_text(json.dumps(dict(command='x', seeds=[0, 1], commit='abc', runs=runs)))
+    assert 'mean of 2 runs' in results_table(tmp_path/'r.json')
+
+@needs_data
+def test_the_copies_in_sections30_are_found():
+    data = get_items(DATA/'sections30')
+    assert len(find_leaks([*data.val, *data.test], data.train)[0]) == len(data.val) + len(data.test) > 0
+
+@needs_data
+def test_rules_on_real_sections():
+    from layoutdiff.metrics import counts, pool
+    data = get_items(DATA/'wp-sections'/'test')
+    tables = fit_baseline('rules', [])(data.all)
+    assert pool([counts(decode(t, s.structure), s.layout) for t, s in zip(tables, data.all)])['element_f1'] > .77
