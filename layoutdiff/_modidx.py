@@ -379,6 +379,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'layoutdiff.model.SlotEncoder': ('model.html#slotencoder', 'layoutdiff/model.py'),
                                   'layoutdiff.model.SlotEncoder.__init__': ('model.html#slotencoder.__init__', 'layoutdiff/model.py'),
                                   'layoutdiff.model.SlotEncoder.forward': ('model.html#slotencoder.forward', 'layoutdiff/model.py'),
+                                  'layoutdiff.model.SlotEncoder.relatives': ('model.html#slotencoder.relatives', 'layoutdiff/model.py'),
+                                  'layoutdiff.model.barred_words': ('model.html#barred_words', 'layoutdiff/model.py'),
                                   'layoutdiff.model.blank_state': ('model.html#blank_state', 'layoutdiff/model.py'),
                                   'layoutdiff.model.conv': ('model.html#conv', 'layoutdiff/model.py'),
                                   'layoutdiff.model.crop': ('model.html#crop', 'layoutdiff/model.py'),

@@ -6,7 +6,7 @@
 __all__ = ['FIELDS', 'recolour', 'disturb', 'noise_state', 'Noise', 'rate', 'Rate', 'Average', 'quick_score', 'Score', 'Stop',
            'Record']
 
-# %% ../nbs/22_callbacks.ipynb #afede3e5
+# %% ../nbs/22_callbacks.ipynb #515377f7
 import csv
 import math
 import time
@@ -25,7 +25,7 @@ from .sample import predict_tables
 from .schedule import draw_t, mask_cells, q_sample
 from .slots import decode
 
-# %% ../nbs/22_callbacks.ipynb #8bec3787
+# %% ../nbs/22_callbacks.ipynb #41c814da
 def recolour(image:torch.Tensor # (B, 3, S, S) of 0 to 255
             )->torch.Tensor:    # the same shape, float
     "Other colours for every picture of a batch."
@@ -35,7 +35,7 @@ def recolour(image:torch.Tensor # (B, 3, S, S) of 0 to 255
     x = torch.where(rand(.15), 255 - x, x)
     return (x + 8 * torch.randn_like(x)).clamp(0, 255)
 
-# %% ../nbs/22_callbacks.ipynb #a4886287
+# %% ../nbs/22_callbacks.ipynb #c0c76b74
 def disturb(batch:dict, s:Settings)->dict: # a changed copy
     "Leave out pixels, boxes and class tokens at random, recolour the pictures, and shake the numbers."
     b, rand = dict(batch), lambda *shape: torch.rand(*shape, device=batch['mask'].device)
@@ -49,7 +49,7 @@ def disturb(batch:dict, s:Settings)->dict: # a changed copy
     b['tok'] = b['tok'] * (rand(*b['tok'].shape) >= s.drop_tokens)
     return b
 
-# %% ../nbs/22_callbacks.ipynb #b8ffd8c2
+# %% ../nbs/22_callbacks.ipynb #39de45d9
 def noise_state(b:dict, cfg, p_full=.4)->dict: # the state that the model sees
     "The table of a batch at random times (MDLM for words, DDPM for boxes)."
     t = draw_t(len(b['mask']), p_full, b['mask'].device)
@@ -58,19 +58,21 @@ def noise_state(b:dict, cfg, p_full=.4)->dict: # the state that the model sees
     box_state = torch.where(b['has_box'], GIVEN, torch.where(b['x0_known'], NOISY, ABSENT))
     return dict(**words, xt=xt, box_state=box_state, t=t)
 
+# %% ../nbs/22_callbacks.ipynb #c3d6ebef
 class Noise(Callback):
     "Noise every batch, anew in training and always alike in validation."
     order = -10
     def __init__(self, settings:Settings): self.s = settings
     def before_batch(self):
         batch, cfg = self.xb[0], self.model.cfg
-        with torch.random.fork_rng(devices=[], enabled=not self.training):
+        device = batch['mask'].device
+        with torch.random.fork_rng([device] if device.type == 'cuda' else [], enabled=not self.training):
             if not self.training: torch.manual_seed(self.iter)
             if self.training: batch = disturb(batch, self.s)
             state = noise_state(batch, cfg, self.s.p_full)
         self.learn.xb, self.learn.yb = (batch, state), (state, batch)
 
-# %% ../nbs/22_callbacks.ipynb #2c053670
+# %% ../nbs/22_callbacks.ipynb #347a5668
 def rate(progress:float, # 0 to 1
          warmup=.04)->float: # factor of the peak rate, 0 to 1
     "Linear warm-up, then cosine to zero."
@@ -89,7 +91,7 @@ class Rate(Callback):
         self.opt.set_hyper('lr', self.lr * rate(max(self.step / self.steps, spent), self.warmup))
         self.step += 1
 
-# %% ../nbs/22_callbacks.ipynb #ce3dce18
+# %% ../nbs/22_callbacks.ipynb #88f480d8
 class Average(Callback):
     "Keeps an exponential moving average of the weights, and lends it to validation."
     order = 20
@@ -103,32 +105,36 @@ class Average(Callback):
     def after_validate(self): self._swap()
     after_cancel_validate = after_validate
 
-# %% ../nbs/22_callbacks.ipynb #b964e6dd
+# %% ../nbs/22_callbacks.ipynb #cc2fff4e
 def quick_score(model, examples:Examples)->dict: # as `metrics.pool`
-    "Scores of one-step predictions on labelled examples."
-    pairs = zip(predict_tables(model, examples, steps=1), examples.sections)
-    return pool([counts(decode(t, s.structure), s.layout, s.structure, free=s.structure is None) for t, s in pairs])
+    "Scores of one-step predictions on labelled examples; those without a structure count only where none has one."
+    pairs = list(zip(predict_tables(model, examples, steps=1), examples.sections))
+    free = all(s.structure is None for s in examples.sections)
+    return pool([counts(decode(t, s.structure), s.layout, s.structure, free=free) for t, s in pairs if free or s.structure])
 
 class Score(Callback):
     "Scores the averaged weights each round and keeps the best."
     order = 30
     def __init__(self, examples:Examples, save): self.examples, self.save = examples, save
-    def before_fit(self): self.best, self.best_round, self.scores = -1., 0, {}
+    def before_fit(self): self.best, self.best_round, self.better_round, self.scores = -1., 0, 0, {}
     def after_validate(self):
         avg = self.learn.average.avg.module
         self.scores = quick_score(avg, self.examples)
         key = self.scores['element_f1'] if self.scores['element_f1'] is not None else self.scores['type_f1']
-        if key >= self.best: self.best, self.best_round = key, self.epoch; self.save(avg, 'best')
+        if key > self.best: self.better_round = self.epoch
+        if key >= self.best:
+            self.best, self.best_round = key, self.epoch
+            self.save(avg, 'best')
 
-# %% ../nbs/22_callbacks.ipynb #b2436b45
+# %% ../nbs/22_callbacks.ipynb #158bac75
 class Stop(Callback):
     "Ends training when patience or time does."
     order = 70
     def __init__(self, patience=15): self.patience = patience
     def after_epoch(self):
-        if self.learn.rate.out_of_time or self.epoch - self.learn.score.best_round >= self.patience: raise CancelFitException()
+        if self.learn.rate.out_of_time or self.epoch - self.learn.score.better_round >= self.patience: raise CancelFitException()
 
-# %% ../nbs/22_callbacks.ipynb #f835c550
+# %% ../nbs/22_callbacks.ipynb #25e51040
 FIELDS = ['round', 'step', 'train_loss', 'valid_loss', 'element_f1', 'exact_match', 'type_f1', 'tree_similarity', 'lr', 'seconds']
 
 class Record(Callback):
@@ -139,7 +145,7 @@ class Record(Callback):
         self.start = time.monotonic()
         with open(self.path, 'w', newline='', encoding='utf-8') as f: csv.writer(f).writerow(FIELDS)
     def after_epoch(self):
-        sc, (train, valid) = self.learn.score.scores, self.learn.final_record[:2]
+        sc, train, valid = self.learn.score.scores, float(self.learn.smooth_loss), self.learn.final_record[-1]
         row = [self.epoch + 1, self.learn.rate.step, train, valid, *(sc[k] for k in FIELDS[4:8]), self.opt.hypers[0]['lr'], time.monotonic() - self.start]
         with open(self.path, 'a', newline='', encoding='utf-8') as f: csv.writer(f).writerow(['' if v is None else f'{v:.6g}' for v in row])
         f1 = sc['element_f1'] if sc['element_f1'] is not None else sc['type_f1']

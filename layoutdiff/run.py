@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BASE', 'new_folder', 'save_weights', 'load_weights', 'fingerprint', 'commit', 'environment', 'Run', 'open_run']
 
-# %% ../nbs/21_run.ipynb #f7ce59ad
+# %% ../nbs/21_run.ipynb #08c07eea
 import csv
 import hashlib
 import json
@@ -26,7 +26,7 @@ from .model import LayoutDiT, ModelConfig
 from .phases import Settings
 from .slots import Vocab
 
-# %% ../nbs/21_run.ipynb #7647838f
+# %% ../nbs/21_run.ipynb #c4e2a573
 def new_folder(out, name:str)->Path: # OUT/NAME-001, or the next number that is free
     "Make the next run folder."
     name, k = ''.join(c if c.isalnum() or c in '-_' else '-' for c in name).strip('-') or 'run', 1
@@ -37,11 +37,11 @@ def new_folder(out, name:str)->Path: # OUT/NAME-001, or the next number that is 
         except FileExistsError: k += 1
         else: return folder
 
-# %% ../nbs/21_run.ipynb #19240004
+# %% ../nbs/21_run.ipynb #4265dd13
 def save_weights(path, model:LayoutDiT, vocab:Vocab, settings:Settings, groups=()):
     "Write a model to one file; `groups` names the sites it was trained on, so that nobody is scored on them by mistake."
     meta = dict(config=asdict(model.cfg), vocab=asdict(vocab), settings=asdict(settings), groups=sorted(groups), version=__version__)
-    tensors = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     partial = Path(path).with_suffix('.part')
     save_file(tensors, partial, {k: json.dumps(v) for k, v in meta.items()})
     partial.replace(path)
@@ -56,7 +56,7 @@ def load_weights(path)->tuple: # model in eval mode, vocab, settings, the rest o
     known = {f.name for f in fields(Settings)}
     return model.eval(), Vocab(**meta.pop('vocab')), Settings(**{k: v for k, v in meta.pop('settings').items() if k in known}), meta
 
-# %% ../nbs/21_run.ipynb #8e70cd45
+# %% ../nbs/21_run.ipynb #96ce80cd
 def fingerprint(sections)->str: # 16 hex digits
     "A digest of ids, groups, structures and layouts, in order."
     h = hashlib.sha256()
@@ -76,7 +76,7 @@ def environment(**kwargs)->dict:
     return dict(layoutdiff=__version__, torch=torch.__version__, fastai=fastai.__version__, python=platform.python_version(), machine=platform.machine(),
                 threads=torch.get_num_threads(), device='cuda' if torch.cuda.is_available() else 'cpu', commit=commit(), **kwargs)
 
-# %% ../nbs/21_run.ipynb #a6cb281d
+# %% ../nbs/21_run.ipynb #d5d37b5c
 @dataclass
 class Run:
     "A run folder."
@@ -101,7 +101,7 @@ class Run:
     def loaded(self): return load_weights(self.path/'weights'/'best.safetensors')
     def __repr__(self): return f'Run({self.path.as_posix()})'
 
-# %% ../nbs/21_run.ipynb #33165111
+# %% ../nbs/21_run.ipynb #3ae9baa3
 BASE = Path(__file__).parent/'base' if '__file__' in globals() else Path('../layoutdiff/base')
 
 def open_run(run)->Run: # a run folder, or the word 'base'

@@ -6,7 +6,7 @@
 __all__ = ['labelled', 'training_items', 'BatchLoader', 'make_dls', 'decay_groups', 'make_learner', 'seed_all', 'draw_curves',
            'right_share', 'draw_predictions', 'fit']
 
-# %% ../nbs/23_train.ipynb #4f980c7e
+# %% ../nbs/23_train.ipynb #3bd8d8a1
 import random
 from collections import Counter
 from dataclasses import asdict
@@ -28,14 +28,14 @@ from .core import LayoutError, Section
 from .data import Batches, Examples
 from .draw import draw_pair
 from .items import Items, get_items, split_items
-from .losses import diffusion_loss
+from .losses import LOSS_WEIGHTS, diffusion_loss
 from .model import LayoutDiT, model_config
 from .phases import Settings, explain, get_phase, resolve
 from .run import Run, environment, fingerprint, save_weights
 from .sample import predict_tables
 from .slots import Vocab, decode
 
-# %% ../nbs/23_train.ipynb #334a66c8
+# %% ../nbs/23_train.ipynb #19e83663
 def labelled(sections)->list: # those that have a layout
     "Sections that can be trained on or scored."
     return [s for s in sections if s.layout is not None and len(s.layout)]
@@ -56,7 +56,7 @@ def training_items(data, phase='auto', seed=0, tell=print)->tuple: # Items with 
     tell(f'{len(items.train)} sections to train on, {len(items.val)} to validate, {len(items.test)} to test; {n - total} without layout, {len(items.aside)} set aside')
     return items, row
 
-# %% ../nbs/23_train.ipynb #b5aef6f3
+# %% ../nbs/23_train.ipynb #e40c992e
 class BatchLoader(DataLoader):
     "Serves `Batches`, planned anew for every epoch."
     def __init__(self, batches, **kwargs): super().__init__(batches, bs=None, num_workers=0, **kwargs)
@@ -70,7 +70,7 @@ def make_dls(train:Examples, valid:Examples, s:Settings)->DataLoaders:
     steps = max(1, -(-s.steps // s.rounds))
     return DataLoaders(BatchLoader(Batches(train, s.bs, steps, s.p_free, seed=s.seed)), BatchLoader(Batches(valid, s.bs)))
 
-# %% ../nbs/23_train.ipynb #4ca79e25
+# %% ../nbs/23_train.ipynb #f646464d
 def decay_groups(model)->list: # two lists of parameters
     "Matrices, and the rest."
     bare = {'rel.weight', 'slots.row.weight'}
@@ -81,21 +81,22 @@ def decay_groups(model)->list: # two lists of parameters
 def make_learner(train:Examples, val:Examples, model:LayoutDiT, s:Settings, path=None)->Learner:
     "Data, model, loss and optimiser, ready for callbacks."
     dls = make_dls(train, val, s)
-    loss = lambda out, state, batch: diffusion_loss(out, state, batch, smoothing=s.smoothing, floor=s.floor)
+    weights = {**LOSS_WEIGHTS, 'wrap': s.wrap_weight}
+    loss = lambda out, state, batch: diffusion_loss(out, state, batch, weights, smoothing=s.smoothing, floor=s.floor)
     opt = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(.9, .98))
     learn = Learner(dls, model, loss_func=loss, opt_func=opt, splitter=decay_groups, lr=s.lr, path=path, train_bn=False)
     learn.create_opt()
     learn.opt.set_hyper('wd', [s.wd, 0.])
     return learn
 
-# %% ../nbs/23_train.ipynb #9cd0c872
+# %% ../nbs/23_train.ipynb #75e1b013
 def seed_all(seed:int):
     "Seed Python, NumPy and torch."
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
-# %% ../nbs/23_train.ipynb #7065e2f4
+# %% ../nbs/23_train.ipynb #a00f3125
 def draw_curves(rows:list)->Figure: # rows of results.csv
     "Losses and scores by round."
     fig = Figure(figsize=(9, 3), layout='constrained')
@@ -124,7 +125,7 @@ def draw_predictions(sections, layouts, path, n=5):
     for p, y in zip(parts, np.cumsum([0] + [p.height for p in parts])): sheet.paste(p, (0, int(y)))
     sheet.save(path)
 
-# %% ../nbs/23_train.ipynb #fcaed2b3
+# %% ../nbs/23_train.ipynb #aff72a52
 def fit(data,                  # a folder, a manifest, 'sample', or `Items`
         out='runs',            # where the run folder is made
         name=None,             # of the run folder; by default that of the data
@@ -150,7 +151,7 @@ def fit(data,                  # a folder, a manifest, 'sample', or `Items`
     _finish(run, val, s, tell)
     return run
 
-# %% ../nbs/23_train.ipynb #ea1f3d15
+# %% ../nbs/23_train.ipynb #cf7d7d14
 def _train(run, model, train, val, s, seconds, tell):
     log = open(run.path/'log.txt', 'a', encoding='utf-8')
     def say(line): log.write(line + '\n'); log.flush(); tell(line)

@@ -56,7 +56,7 @@ def measure_sections30(data, seeds, runs, settings, onepass):
             model, vocab, s, _ = run.loaded
             answers = {name: predict_tables(model, Examples(test, vocab, s.image_size), n, seed=seed) for name, n in (('model', s.sample_steps), ('model_1_step', 1))}
             for name in BASELINES:
-                more = dict(run=run, given=('structure', 'screenshot')) if name == 'onepass' else {}
+                more = dict(run=run, val=train, given=('structure', 'screenshot')) if name == 'onepass' else {}
                 if name != 'onepass' or seed in onepass: answers[name] = fit_baseline(name, train, False, seed, **more)(test)
             for name, tables in answers.items(): rows.setdefault(name, []).extend(section_counts(t, s, y, majority, longest) for t, s, y in zip(tables, test, truths))
             order += [s.group for s in test]
