@@ -144,6 +144,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'layoutdiff.data.token_id': ('data.html#token_id', 'layoutdiff/data.py'),
                                  'layoutdiff.data.tree_shape': ('data.html#tree_shape', 'layoutdiff/data.py')},
             'layoutdiff.draw': { 'layoutdiff.draw.Picture': ('draw.html#picture', 'layoutdiff/draw.py'),
+                                 'layoutdiff.draw.Picture._ipython_display_': ('draw.html#picture._ipython_display_', 'layoutdiff/draw.py'),
                                  'layoutdiff.draw.Picture._repr_png_': ('draw.html#picture._repr_png_', 'layoutdiff/draw.py'),
                                  'layoutdiff.draw.Picture.png': ('draw.html#picture.png', 'layoutdiff/draw.py'),
                                  'layoutdiff.draw.Tree': ('draw.html#tree', 'layoutdiff/draw.py'),

@@ -6,7 +6,7 @@
 __all__ = ['PALETTE', 'WRONG', 'CONTAINERS', 'colour', 'node_key', 'Tree', 'draw_tree', 'Picture', 'draw_layout', 'mistakes',
            'draw_pair', 'overlay']
 
-# %% ../nbs/03_draw.ipynb #4094d179
+# %% ../nbs/03_draw.ipynb #ee6b72c6
 import colorsys
 import html
 import math
@@ -22,7 +22,7 @@ from PIL import Image
 from .core import PROPS, Layout, LayoutError
 from .slots import element_boxes, union
 
-# %% ../nbs/03_draw.ipynb #fc20abb1
+# %% ../nbs/03_draw.ipynb #8f2ad371
 PALETTE = dict(
     section='#334155', grid='#2563eb', column='#0284c7', wrapper='#64748b', freedom='#0f766e',
     heading='#6d28d9', paragraph='#b45309', button='#c026d3', icon='#be185d', image='#15803d', list='#a16207', map='#0d9488', qr='#4d7c0f',
@@ -39,7 +39,7 @@ def colour(label:str # an element type, a prop or a slot label; `column$1` is a 
     hue = (30 + crc32(label.encode()) % 300)/360 # not red
     return '#' + ''.join(f'{round(255*c):02x}' for c in colorsys.hls_to_rgb(hue, .36, .65))
 
-# %% ../nbs/03_draw.ipynb #c5f19897
+# %% ../nbs/03_draw.ipynb #3a407abe
 def node_key(n, text=24)->str: # 'h1.title "Hello"'
     "A node in a few words: tag, classes, the start of its text."
     key = n.tag + ''.join(f'.{c}' for c in n.classes[:2]) + (f'#{n.id}' if n.id else '')
@@ -52,7 +52,7 @@ def _lines(layout, structure=None): # (depth, label, detail) of every element, t
     return ([(d, e.type, sure(e) + where(e.sources)) for e, d in zip(layout, layout.depth)]
             + [(0, k, f'{PROPS.get(k, "prop")}  {where(v)}') for k, v in layout.props.items()])
 
-# %% ../nbs/03_draw.ipynb #e2abfaac
+# %% ../nbs/03_draw.ipynb #b736d4d0
 class Tree:
     "A layout as an indented list; coloured in a notebook."
     def __init__(self, lines, marks=()): self.lines, self.marks = lines, set(marks)
@@ -76,7 +76,7 @@ def draw_tree(layout,
     "The layout as a coloured list."
     return Tree(_lines(layout, structure), marks)
 
-# %% ../nbs/03_draw.ipynb #6ca9a44f
+# %% ../nbs/03_draw.ipynb #7ce04db2
 class _Sheet: # a section and a layout on a plane of CSS pixels
     def __init__(self, section, layout, marks=(), title=''):
         self.section, self.layout, self.marks, self.title = section, layout, set(marks), title
@@ -95,7 +95,7 @@ class _Sheet: # a section and a layout on a plane of CSS pixels
             top, bottom = max(y, k*self.high), min(end, (k+1)*self.high)
             if bottom > top or top == bottom == y: yield x + k*(self.size[0] + self.gap), top - k*self.high, right - x, bottom - top
 
-# %% ../nbs/03_draw.ipynb #4289f54d
+# %% ../nbs/03_draw.ipynb #1c282997
 def _extent(boxes):
     boxes = [b for b in boxes if b]
     if boxes: return tuple(a + b for a, b in zip(union(boxes)[:2], union(boxes)[2:]))
@@ -108,7 +108,7 @@ def _open(path):
                           'give a PNG, or leave screenshot out to draw on a blank sheet.') from e
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
 
-# %% ../nbs/03_draw.ipynb #d5f84750
+# %% ../nbs/03_draw.ipynb #957f7455
 def _paint_picture(ax, sheet, fade=0):
     w, h = sheet.size
     for k in range(sheet.n):
@@ -120,7 +120,7 @@ def _paint_picture(ax, sheet, fade=0):
     ax.set(xlim=(0, sheet.wide), ylim=(sheet.high, 0), aspect='equal')
     ax.axis('off')
 
-# %% ../nbs/03_draw.ipynb #2b1cc6e3
+# %% ../nbs/03_draw.ipynb #085dbf6d
 def _cover(a, b): # area that two boxes share
     return max(0, min(a[0]+a[2], b[0]+b[2]) - max(a[0], b[0])) * max(0, min(a[1]+a[3], b[1]+b[3]) - max(a[1], b[1]))
 
@@ -142,7 +142,7 @@ def _place(box, w, h, holds, taken, content, sheet, limit=8):
     best, at = min((cost(i, at), at) for i, at in enumerate(_places(box, w, h, holds)))
     return at if best < (limit/2 if holds else limit) else None
 
-# %% ../nbs/03_draw.ipynb #848f009a
+# %% ../nbs/03_draw.ipynb #b256ede9
 CONTAINERS = ('section', 'grid', 'column', 'wrapper', 'freedom')
 
 def _styles(sheet): # (box, label, text, holds others, marked, confidence, depth) in the order of painting: large first
@@ -152,7 +152,7 @@ def _styles(sheet): # (box, label, text, holds others, marked, confidence, depth
         if b: out.append((b, e.type, text, bool(kids[i]) or e.type in CONTAINERS, i in sheet.marks, e.confidence, sheet.layout.depth[i]))
     return sorted(out, key=lambda s: -s[0][2]*s[0][3])
 
-# %% ../nbs/03_draw.ipynb #a650cbb6
+# %% ../nbs/03_draw.ipynb #651c9289
 def _paint_props(ax, sheet):
     nodes = list(sheet.section.structure or ())
     for k, v in sheet.layout.props.items():
@@ -160,7 +160,7 @@ def _paint_props(ax, sheet):
             for x, y, w, h in sheet.pieces(box):
                 ax.add_patch(Rectangle((x, y), w, h, fill=False, hatch='//', ec=colour(k), lw=0, alpha=.4, zorder=2))
 
-# %% ../nbs/03_draw.ipynb #4ef5e627
+# %% ../nbs/03_draw.ipynb #bc3d5406
 def _paint_boxes(ax, sheet, size, quiet=False):
     ax.apply_aspect()
     (x0, _), (x1, _) = ax.transData.transform([(0, 0), (1, 0)])
@@ -177,7 +177,7 @@ def _paint_boxes(ax, sheet, size, quiet=False):
             if k == 0: tags.append(((x, y, w, h), c, ('✗ ' if marked else '') + text, holds, marked))
     _paint_tags(ax, sheet, tags, size, px, dot, quiet)
 
-# %% ../nbs/03_draw.ipynb #81ffc849
+# %% ../nbs/03_draw.ipynb #5bd2d050
 def _text_width(text, size): return text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)[0]
 
 def _paint_tag(ax, text, at, w, h, size, px, fc, ec, ink):
@@ -193,13 +193,13 @@ def _paint_tags(ax, sheet, tags, size, px, dot, quiet=False): # marked ones firs
         taken.append((*at, w, h))
         _paint_tag(ax, text, at, w, h, size, px, *((c, c, 'white') if marked or not holds else ('white', c, c)))
 
-# %% ../nbs/03_draw.ipynb #c7d9376e
+# %% ../nbs/03_draw.ipynb #e0e1b4f3
 def _fit(text, size, width): # as much as fits `width` points
     if _text_width(text, size) <= width: return text
     while text and _text_width(text + '…', size) > width: text = text[:-max(1, len(text)//12)]
     return text + '…'
 
-# %% ../nbs/03_draw.ipynb #a10e7713
+# %% ../nbs/03_draw.ipynb #1f22044f
 def _paint_list(ax, lines, marks, size, wide, high, cols=1): # wide, high: of the whole list, in points
     rows, col, step = math.ceil(len(lines)/cols), wide/cols, 1.75*size
     for i, (d, label, detail) in enumerate(lines):
@@ -213,16 +213,19 @@ def _paint_list(ax, lines, marks, size, wide, high, cols=1): # wide, high: of th
     ax.set(xlim=(-3, wide), ylim=(high, -3))
     ax.axis('off')
 
-# %% ../nbs/03_draw.ipynb #3f46a6ad
+# %% ../nbs/03_draw.ipynb #898c1f0a
 class Picture(Figure):
     "A figure without pyplot that a notebook shows."
     def png(self)->bytes:
         "The picture as PNG bytes."
         self.savefig(f := BytesIO(), format='png', dpi=self.dpi, metadata={'Software': None})
         return f.getvalue()
-    def _repr_png_(self): # 128 colours: a third of the bytes in a notebook
-        Image.open(BytesIO(self.png())).convert('RGB').quantize(128, dither=Image.Dither.NONE).save(f := BytesIO(), format='png', optimize=True)
+    def _repr_png_(self): # 40 colours: a quarter of the bytes in a notebook
+        Image.open(BytesIO(self.png())).convert('RGB').quantize(40, dither=Image.Dither.NONE).save(f := BytesIO(), format='png', optimize=True)
         return f.getvalue()
+    def _ipython_display_(self): # asked before matplotlib's own way, which knows nothing of colours
+        from IPython.display import Image as Shown, display
+        display(Shown(self._repr_png_()))
 
 def _compose(parts, pad=8, dpi=80): # parts: (x, y, width, height, title, paint) in pixels
     W, H = max(p[0] + p[2] for p in parts) + 2*pad, max(p[1] + p[3] for p in parts) + 2*pad
@@ -233,7 +236,7 @@ def _compose(parts, pad=8, dpi=80): # parts: (x, y, width, height, title, paint)
         if title: fig.text((x + pad)/W, 1 - (y + pad - 6)/H, title, size=9, weight='bold', color='#334155')
     return fig
 
-# %% ../nbs/03_draw.ipynb #67b90366
+# %% ../nbs/03_draw.ipynb #a32dc4df
 def _parts(sheet, width, x=0, y=0, quiet=False, beside=None, dpi=80, size=7.5):
     "The picture, `width` pixels at most, and the list beside it where asked for or where nothing has a box."
     scale = min(width/sheet.wide, 1.5)
@@ -248,7 +251,7 @@ def _parts(sheet, width, x=0, y=0, quiet=False, beside=None, dpi=80, size=7.5):
     if lines and (bare if beside is None else beside): out.append(_list_part(sheet, lines, x + w + 16, y, h, dpi, size))
     return out
 
-# %% ../nbs/03_draw.ipynb #9ab013c9
+# %% ../nbs/03_draw.ipynb #2db6b1f9
 def _list_part(sheet, lines, x, y, h, dpi, size):
     dot = dpi/72
     rows = math.ceil(max(1.2*h, 400)/(1.75*size*dot))
@@ -256,7 +259,7 @@ def _list_part(sheet, lines, x, y, h, dpi, size):
     w, h = 330*cols, math.ceil(len(lines)/cols)*1.75*size*dot + 4
     return x, y, w, h, '', lambda ax: _paint_list(ax, lines, sheet.marks, size, w/dot, h/dot, cols)
 
-# %% ../nbs/03_draw.ipynb #c82e4a52
+# %% ../nbs/03_draw.ipynb #4560139a
 def draw_layout(section,
                 layout=None,  # by default the section's own
                 ax=None,      # draw into these axes
@@ -270,7 +273,7 @@ def draw_layout(section,
     _paint_boxes(ax, sheet, 6.5)
     return ax
 
-# %% ../nbs/03_draw.ipynb #9f09d4cc
+# %% ../nbs/03_draw.ipynb #7c3573c4
 def _keys(layout): # what an element must share with its twin: its type and nodes, or the last nodes of what it holds
     last = [[max(e.sources)] if e.sources else [] for e in layout]
     for i in reversed(range(len(layout))):
@@ -289,7 +292,7 @@ def _twins_by_box(pred, true, pboxes, tboxes):
         if iou >= .5 and i in left and j in right: left.discard(i), right.discard(j)
     return left, right
 
-# %% ../nbs/03_draw.ipynb #ae7956e1
+# %% ../nbs/03_draw.ipynb #ba5fd137
 def mistakes(pred, true, structure=None)->tuple: # (indices of wrong elements in pred, indices of missed ones in true)
     "Which elements have no twin in the other layout."
     if len(pred) and not any(e.sources for e in pred): return _twins_by_box(pred, true, element_boxes(pred), element_boxes(true, structure))
@@ -302,7 +305,7 @@ def mistakes(pred, true, structure=None)->tuple: # (indices of wrong elements in
     p, t = _keys(pred), _keys(true)
     return lonely(p, t), lonely(t, p)
 
-# %% ../nbs/03_draw.ipynb #07e64aa7
+# %% ../nbs/03_draw.ipynb #940d2252
 def draw_pair(section,
               pred,         # the predicted layout
               width:int=640 # of one picture, in pixels
@@ -318,7 +321,7 @@ def draw_pair(section,
     beside = a.high > .55*a.wide
     return _compose(first + _parts(b, width, x=right + 20 if beside else 0, y=20 if beside else low + 30, quiet=True))
 
-# %% ../nbs/03_draw.ipynb #e92bd412
+# %% ../nbs/03_draw.ipynb #aecc6a59
 def overlay(section,
             layout,        # what to draw: the predicted layout
             path,          # of the PNG to write

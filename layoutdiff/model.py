@@ -6,7 +6,7 @@
 __all__ = ['SIZES', 'ABSENT', 'NOISY', 'GIVEN', 'KIN', 'ModelConfig', 'model_config', 'blank_state', 'conv', 'PixelEncoder',
            'crop', 'SlotEncoder', 'modulate', 'Block', 'time_features', 'LayoutDiT', 'barred_words', 'n_params']
 
-# %% ../nbs/11_model.ipynb #89f3161f
+# %% ../nbs/11_model.ipynb #76bfd679
 import math
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from .core import LayoutError, nearest
 from .data import N_GEO, N_NUM, N_RELATIONS, N_TOKENS, RELATIONS, TAGS
 from .slots import SPECIAL, Vocab
 
-# %% ../nbs/11_model.ipynb #22a93991
+# %% ../nbs/11_model.ipynb #46daadcf
 SIZES = dict(tiny=dict(d=64, layers=4, heads=4, kin=True), mini=dict(d=128, layers=4, heads=4), small=dict(d=208, layers=5, heads=8),
              base=dict(d=320, layers=7, heads=8), large=dict(d=448, layers=9, heads=8), huge=dict(d=576, layers=10, heads=9))
 
@@ -37,13 +37,13 @@ class ModelConfig:
     boxes: bool = True          # has it seen boxes, so that it can write them?
     kin: bool = False           # are the features of parent, children and neighbours added to a node's own?
 
-# %% ../nbs/11_model.ipynb #e62f30f7
+# %% ../nbs/11_model.ipynb #2553b4fe
 def model_config(vocab:Vocab, size='tiny', **kwargs)->ModelConfig:
     "The configuration of a named size for a vocabulary; any field can be overridden."
     if size not in SIZES: raise LayoutError(f"there is no model size '{size}'" + nearest(size, SIZES))
     return ModelConfig(len(vocab.labels), len(vocab.wraps), vocab.max_depth, **{**SIZES[size], **kwargs})
 
-# %% ../nbs/11_model.ipynb #a3990b00
+# %% ../nbs/11_model.ipynb #886b7436
 ABSENT, NOISY, GIVEN = 0, 1, 2
 
 def blank_state(batch:dict, cfg:ModelConfig)->dict: # label, wrap, depth (B, N), xt (B, N, 4), box_state (B, N), t (B,)
@@ -54,7 +54,7 @@ def blank_state(batch:dict, cfg:ModelConfig)->dict: # label, wrap, depth (B, N),
     xt = torch.where(batch['has_box'][..., None], batch['box'] * 2 - 1, torch.randn(*shape, 4, device=device))
     return dict(label=full(cfg.n_labels), wrap=full(cfg.n_wraps), depth=full(cfg.n_depths), xt=xt, box_state=state, t=torch.ones(shape[0], device=device))
 
-# %% ../nbs/11_model.ipynb #6873c4bc
+# %% ../nbs/11_model.ipynb #02b6173d
 def conv(c_in, c_out, k, stride, pad=0): return nn.Sequential(nn.Conv2d(c_in, c_out, k, stride, pad), nn.GroupNorm(8, c_out), nn.GELU())
 
 class PixelEncoder(nn.Module):
@@ -74,7 +74,7 @@ class PixelEncoder(nn.Module):
 
     def tokens(self, top): return self.norm(top.flatten(2).transpose(1, 2))            # (B, M, d)
 
-# %% ../nbs/11_model.ipynb #c0ff0d92
+# %% ../nbs/11_model.ipynb #29808c26
 def crop(fmap:Tensor,  # (B, C, H, W)
          boxes:Tensor  # (B, N, 4) cx, cy, w, h in 0..1
         )->Tensor:     # (B, N, 9 * C)
@@ -84,7 +84,7 @@ def crop(fmap:Tensor,  # (B, C, H, W)
     grid = (boxes[:, :, None, :2] + raster * boxes[:, :, None, 2:]) * 2 - 1                         # (B, N, 9, 2)
     return F.grid_sample(fmap, grid, align_corners=False, padding_mode='border').permute(0, 2, 3, 1).flatten(2)
 
-# %% ../nbs/11_model.ipynb #d2db3c67
+# %% ../nbs/11_model.ipynb #28f1637b
 KIN = [RELATIONS.index(k) for k in ('parent', 'child', 'previous', 'next')]
 
 class SlotEncoder(nn.Module):
@@ -120,7 +120,7 @@ class SlotEncoder(nn.Module):
         box = self.box(s['xt']) * (s['box_state'] != ABSENT)[..., None] + self.box_state(s['box_state'])
         return self.norm(x + free_row + box + self.label(s['label']) + self.wrap(s['wrap']) + self.depth(s['depth']))
 
-# %% ../nbs/11_model.ipynb #54af61aa
+# %% ../nbs/11_model.ipynb #432db18d
 def modulate(x, shift, scale): return x * (1 + scale) + shift
 
 class Block(nn.Module):
@@ -148,13 +148,13 @@ class Block(nn.Module):
         x = x + gate1 * self.attend(modulate(self.norm1(x), shift1, scale1), pixels, bias)
         return x + gate2 * self.drop(self.mlp(modulate(self.norm2(x), shift2, scale2)))
 
-# %% ../nbs/11_model.ipynb #60c79fa6
+# %% ../nbs/11_model.ipynb #4246b4db
 def time_features(t:Tensor, n=64)->Tensor: # (B, n)
     "Sines and cosines of t in 0..1 at frequencies from 1 to 1000."
     w = torch.exp(torch.linspace(0, math.log(1000.), n // 2, device=t.device))
     return torch.cat([torch.sin(t[:, None] * w), torch.cos(t[:, None] * w)], -1)
 
-# %% ../nbs/11_model.ipynb #03dad597
+# %% ../nbs/11_model.ipynb #e3531aab
 class LayoutDiT(nn.Module):
     "A partly filled slot table, its nodes and pixels to the filled one (joint masked and Gaussian diffusion, x0-prediction)."
     def __init__(self, cfg:ModelConfig):
@@ -169,7 +169,7 @@ class LayoutDiT(nn.Module):
         self.register_buffer('barred', barred_words(cfg.n_labels), persistent=False)
         self.reset()
 
-# %% ../nbs/11_model.ipynb #3d802cd3
+# %% ../nbs/11_model.ipynb #e47cff23
 def barred_words(n:int # words of the label column
                 )->Tensor: # (2, n): added to the logits of nodes, of free slots
     "A very low logit for words that make no sense."
@@ -185,7 +185,7 @@ def reset(self:LayoutDiT):
     nn.init.zeros_(self.rel.weight)
     with torch.no_grad(): self.slots.tok.weight[0] = 0
 
-# %% ../nbs/11_model.ipynb #021b87a4
+# %% ../nbs/11_model.ipynb #ec888fe2
 @patch
 def look(self:LayoutDiT, batch)->tuple: # pixel tokens (B, M, d), who may see them (B, M), maps for crops
     "Read the pictures of a batch."
@@ -203,7 +203,7 @@ def bias(self:LayoutDiT, batch, seen)->tuple: # (B, H, N, N + M) for each block
     shut = torch.cat([~batch['mask'], ~seen], 1)
     return b.masked_fill(shut[:, None, None], -1e4).chunk(self.cfg.layers, 1)
 
-# %% ../nbs/11_model.ipynb #5f7b6ca3
+# %% ../nbs/11_model.ipynb #b6984545
 @patch
 def forward(self:LayoutDiT, batch, state)->dict: # label, wrap, depth (B, N, words), x0 (B, N, 4) in -1..1
     tokens, seen, maps = self.look(batch)                                                  # (B, M, d), (B, M)
@@ -214,7 +214,7 @@ def forward(self:LayoutDiT, batch, state)->dict: # label, wrap, depth (B, N, wor
     x = self.norm(x)
     return dict(label=self.label(x) + self.barred[batch['free'].long()][:, None], wrap=self.wrap(x), depth=self.depth(x), x0=self.box(x))
 
-# %% ../nbs/11_model.ipynb #9a12cb39
+# %% ../nbs/11_model.ipynb #c751ecbf
 def n_params(model:nn.Module)->int: # weights and biases
     "Count the parameters."
     return sum(p.numel() for p in model.parameters())

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_NODES', 'as_structure', 'as_section', 'LayoutPredictor', 'write_layout', 'predict_to']
 
-# %% ../nbs/30_predict.ipynb #5f4f5306
+# %% ../nbs/30_predict.ipynb #621c3443
 import os
 import re
 import shutil
@@ -27,7 +27,7 @@ from .run import Run, open_run
 from .sample import predict_tables
 from .slots import decode, element_boxes, layout_faults
 
-# %% ../nbs/30_predict.ipynb #118fec97
+# %% ../nbs/30_predict.ipynb #c049a204
 def as_structure(structure)->tuple: # `Structure` or None, the section's size in CSS pixels or None
     "A structure from a `Structure`, a dict, HTML text, or the path of a JSON or HTML file or of an example's folder."
     if structure is None or isinstance(structure, Structure): return structure, None
@@ -38,7 +38,7 @@ def as_structure(structure)->tuple: # `Structure` or None, the section's size in
     if section.structure is None: raise LayoutError(f'{structure!s:.200}: no structure in it. Give a structure.json, example.json or HTML file.')
     return section.structure, section.size
 
-# %% ../nbs/30_predict.ipynb #75807a7e
+# %% ../nbs/30_predict.ipynb #e11bd18b
 def _picture(image):
     "Something that can be opened, and its size."
     if image is None: return None, None
@@ -49,7 +49,7 @@ def _picture(image):
     if section.screenshot is None: raise LayoutError(f'{image}: no picture. Give a PNG, JPEG or WebP file, or an open PIL image.')
     return section.screenshot, section.size
 
-# %% ../nbs/30_predict.ipynb #1e643371
+# %% ../nbs/30_predict.ipynb #ff1685df
 def as_section(screenshot=None, # path or PIL image
                structure=None   # anything that `as_structure` takes
               )->Section:
@@ -58,7 +58,7 @@ def as_section(screenshot=None, # path or PIL image
     (picture, shown), (nodes, size) = _picture(screenshot), as_structure(structure)
     return Section('section', screenshot=picture, size=size or shown, structure=nodes)
 
-# %% ../nbs/30_predict.ipynb #b339ff26
+# %% ../nbs/30_predict.ipynb #fab484dd
 class LayoutPredictor:
     "A trained run as a function from screenshot, structure or both to a layout."
     def __init__(self,
@@ -76,7 +76,7 @@ class LayoutPredictor:
         "The layout of one section; a layout that it has is not looked at."
         return self.many([section])[0]
 
-# %% ../nbs/30_predict.ipynb #5dd34379
+# %% ../nbs/30_predict.ipynb #f5a26954
 MAX_NODES = 2000
 
 def _ready(section):
@@ -88,7 +88,7 @@ def _ready(section):
     cover = (max(x + w for x, _, w, _ in boxes), max(y + h for _, y, _, h in boxes)) if boxes else (0, 0)
     return replace(section, layout=None, size=section.size or (cover if min(cover) > 0 else None))
 
-# %% ../nbs/30_predict.ipynb #dd93d68b
+# %% ../nbs/30_predict.ipynb #2ae4ac98
 def _finish(layout, structure):
     "Boxes for elements that have none of their own, and short numbers."
     for e, box in zip(layout, element_boxes(layout, structure)):
@@ -105,7 +105,7 @@ def _batch(self:LayoutPredictor, sections):
     tables = predict_tables(self.model, examples, self.steps, bs=len(sections))
     return [_finish(decode(t, s.structure), s.structure) for t, s in zip(tables, sections)]
 
-# %% ../nbs/30_predict.ipynb #ada46a28
+# %% ../nbs/30_predict.ipynb #685b4c73
 @patch
 def many(self:LayoutPredictor, sections)->list: # a `Layout` per section, in their order
     "The layouts of many sections, in batches of similar length."
@@ -114,7 +114,7 @@ def many(self:LayoutPredictor, sections)->list: # a `Layout` per section, in the
     for rows in plan_batches(lengths, 24, np.random.default_rng(0)): out.update(zip(rows, self._batch([sections[i] for i in rows])))
     return [out[i] for i in range(len(sections))]
 
-# %% ../nbs/30_predict.ipynb #0ba8b7fe
+# %% ../nbs/30_predict.ipynb #4f28309a
 def _write(folder, name, obj):
     (folder/name).write_text(dumps(obj, indent=2) + '\n', encoding='utf-8')
     return loads((folder/name).read_bytes())
@@ -134,7 +134,7 @@ def write_layout(layout:Layout,
             raise LayoutError(f'{folder/name}: reads back to another layout. Its structure has names that version 1 cannot hold.')
     return folder
 
-# %% ../nbs/30_predict.ipynb #838faeed
+# %% ../nbs/30_predict.ipynb #1aca57e1
 def _name(source): # of the folder for an input
     if isinstance(source, Section): return re.sub(r'[^\w.~-]+', '-', source.id).strip('.-') or 'section'
     path = Path(os.path.abspath(source))
@@ -150,7 +150,7 @@ def _claim(out, name):
         except FileExistsError: k += 1
         else: return folder
 
-# %% ../nbs/30_predict.ipynb #0471cd1c
+# %% ../nbs/30_predict.ipynb #20494d74
 def _read(source):
     if isinstance(source, Section): return source
     if re.match(r'[a-z][a-z0-9+.-]*://', str(source), re.I):
@@ -158,7 +158,7 @@ def _read(source):
                           'Save the section as HTML or as a PNG, and give that file.')
     return read_section(source)
 
-# %% ../nbs/30_predict.ipynb #915a1d21
+# %% ../nbs/30_predict.ipynb #a7bc0f54
 def _try(f, *args): # what it returns, or the exception
     try: return f(*args)
     except Exception as e: return e
@@ -167,7 +167,7 @@ def _layouts(predictor, sections): # a `Layout` or an exception, per section
     done = _try(predictor.many, sections)
     return [_try(predictor.section, s) for s in sections] if isinstance(done, Exception) else done
 
-# %% ../nbs/30_predict.ipynb #b68df52b
+# %% ../nbs/30_predict.ipynb #fc690cea
 def _put(source, section, layout, out):
     if isinstance(layout, Exception): raise layout
     folder, page = _claim(out, _name(source)), not isinstance(source, Section) and Path(source).suffix.lower() in PAGES
@@ -181,7 +181,7 @@ def _put(source, section, layout, out):
 
 def _reason(source, e): return str(e).removeprefix(f'{source}: ') if isinstance(e, LayoutError) else f'{type(e).__name__}: {e}'
 
-# %% ../nbs/30_predict.ipynb #53112e6c
+# %% ../nbs/30_predict.ipynb #718d2ee7
 def predict_to(run,               # a run folder, a `Run`, the word base, or a `LayoutPredictor`
                inputs,            # example folders, JSON, picture or HTML files, or `Section`s
                out='predictions', # where the folders go

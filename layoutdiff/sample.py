@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WORDS', 'GIVEN_NAMES', 'surest', 'guided', 'propose', 'sample', 'to_tables', 'predict_tables']
 
-# %% ../nbs/13_sample.ipynb #cb0afab9
+# %% ../nbs/13_sample.ipynb #6f5cac9b
 import torch
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from .model import ABSENT, GIVEN, NOISY, LayoutDiT, blank_state
 from .schedule import ddim_step
 from .slots import SlotTable, Vocab
 
-# %% ../nbs/13_sample.ipynb #31e8efb2
+# %% ../nbs/13_sample.ipynb #38f57baa
 def surest(conf:Tensor,    # (B, N) confidence in the proposed word
            hidden:Tensor,  # (B, N) True where a word is still hidden
            keep:Tensor     # (B,) how many hidden words may be written now
@@ -24,7 +24,7 @@ def surest(conf:Tensor,    # (B, N) confidence in the proposed word
     rank = torch.where(hidden, conf, -1.).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     return hidden & (rank < keep[:, None])
 
-# %% ../nbs/13_sample.ipynb #1a08e38e
+# %% ../nbs/13_sample.ipynb #f461e509
 def guided(model, batch, state, guidance_scale=1.)->dict: # as the model's answer
     "The model's answer, guided by the picture."
     out = model(batch, state)
@@ -33,7 +33,7 @@ def guided(model, batch, state, guidance_scale=1.)->dict: # as the model's answe
     mix = lambda c, u: u + guidance_scale * (c - u)
     return {k: torch.where(out[k] < -1e3, out[k], mix(out[k], blind[k])) for k in out}
 
-# %% ../nbs/13_sample.ipynb #87a40e4a
+# %% ../nbs/13_sample.ipynb #956a6c72
 WORDS = ('label', 'wrap', 'depth')
 
 def propose(p:Tensor, # (B, N, words) probabilities
@@ -44,7 +44,7 @@ def propose(p:Tensor, # (B, N, words) probabilities
     words = torch.multinomial(q.flatten(0, -2), 1, generator=generator).view(p.shape[:-1])
     return words, p.gather(-1, words[..., None]).squeeze(-1)
 
-# %% ../nbs/13_sample.ipynb #91d66456
+# %% ../nbs/13_sample.ipynb #6908d4d5
 def _write_words(out, state, conf, said, mask, share, memory, temperature, generator):
     for k in WORDS:
         n, p = out[k].shape[-1], out[k].softmax(-1)
@@ -54,7 +54,7 @@ def _write_words(out, state, conf, said, mask, share, memory, temperature, gener
         now = surest(p, hidden, (hidden.sum(-1) * share).ceil().long())
         state[k], conf[k] = torch.where(now, words, state[k]), torch.where(now, p, conf[k])
 
-# %% ../nbs/13_sample.ipynb #df335f69
+# %% ../nbs/13_sample.ipynb #2363e6d8
 @torch.no_grad()
 def sample(model:LayoutDiT,
            batch:dict,            # a collated batch; answers in it are not looked at
@@ -80,7 +80,7 @@ def sample(model:LayoutDiT,
     boxes = torch.where((state['box_state'] == NOISY)[..., None], out['x0'].clamp(-1, 1), state['xt']) / 2 + .5
     return {**{k: state[k] for k in WORDS}, 'x0': boxes, 'x0_known': state['box_state'] != ABSENT, 'conf': conf['label']}
 
-# %% ../nbs/13_sample.ipynb #f3f7dc25
+# %% ../nbs/13_sample.ipynb #206653e9
 def to_tables(result:dict, batch:dict, vocab:Vocab, sizes)->list: # a `SlotTable` per section
     "Slot tables from a sampled batch; `sizes` are the sections' (width, height) or None."
     tables = []
@@ -93,7 +93,7 @@ def to_tables(result:dict, batch:dict, vocab:Vocab, sizes)->list: # a `SlotTable
         tables.append(SlotTable(pick('label', vocab.labels), pick('wrap', vocab.wraps), boxes, depth, size, result['conf'][b, :n].tolist()))
     return tables
 
-# %% ../nbs/13_sample.ipynb #34b33aff
+# %% ../nbs/13_sample.ipynb #93ba9b99
 GIVEN_NAMES = ('structure', 'screenshot')
 
 def predict_tables(model:LayoutDiT,

@@ -78,7 +78,7 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     results = globals()[f'measure_{a.name}'](a.data, a.seeds, a.runs, dict(s.split('=') for s in a.set), a.onepass)
-    command = 'python nbs/results/measure.py ' + shlex.join(['DATA' if x == a.data else x for x in sys.argv[1:]])
+    command = 'python nbs/results/measure.py ' + shlex.join([{a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
     for name, scored in results.items():
         text = json.dumps(dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), runs=scored), indent=1)
         (HERE/f'{name}.json').write_text(text + '\n', encoding='utf-8')
