@@ -83,7 +83,7 @@ def output(out, save):
     if 'text/html' in data:
         bare = re.sub(r'<style scoped>.*?</style>|(?<=<table) border="1"', '', data['text/html'], flags=re.S)      # pandas'
         return '<div class="drawn-html">\n' + re.sub(r'\n\s*\n', '\n', bare).strip() + '\n</div>'
-    return data.get('text/markdown') or fence(data.get('text/plain', ''), '.text .output')
+    return data.get('text/markdown') or (fence(data['text/plain'], '.text .output') if data.get('text/plain') else '')
 
 def callouts(text):
     "Quarto's `::: {.callout-note}` as an admonition."
@@ -178,7 +178,7 @@ def readme():
         if c.cell_type == 'markdown': made.append(re.sub(r'\]\((?!https?:|#)([^)\s]+)', lambda m: f"]({os.path.normpath('nbs/' + m[1])}", c.source))
         elif c.cell_type == 'code' and 'hide' not in flags:
             if source and 'hide_input' not in flags: made.append(f'```python\n{source}\n```')
-            made += [re.sub(r'(?m)^(`+|!\[.*?\]\(.*?\)) ?\{.*\}$', r'\1', output(o, save)) for o in c.get('outputs', [])]
+            made += [re.sub(r'(?m)^(`+|!\[.*?\]\(.*?\)) ?\{.*\}$', r'\1', text) for o in c.get('outputs', []) if (text := output(o, save))]
     text = '<!-- Written by `python docs/build.py --readme` from nbs/index.ipynb: edit that. -->\n\n' + '\n\n'.join(made) + '\n'
     return {**files, 'README.md': text.encode()}
 
