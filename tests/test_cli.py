@@ -124,7 +124,8 @@ def test_all_bad_or_no_run_is_exit_2(trained):
 @pytest.mark.skipif(os.name == 'nt', reason='signals')
 def test_interrupt_keeps_the_run(tmp_path):
     p = subprocess.Popen([*ASK, 'train', 'sample', *TINY, '--set', 'steps=5000', '--set', 'rounds=1000'],
-                         cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                         cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # a shell in the background has it ignored
     try:
         while not p.stdout.readline().startswith('run folder'): pass
         time.sleep(1)
