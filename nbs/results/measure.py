@@ -45,7 +45,7 @@ def measure_wp(data, seeds, runs, settings, onepass):
 
 def measure_sections30(data, seeds, runs, settings, onepass):
     "Five folds by section over the distinct, repaired sections; every section is scored by the fold that did not see it."
-    sections, out = distinct(get_items(data)).all, []
+    sections, out, given = distinct(get_items(data)).all, [], ('structure',)   # trained without pixels, so used without
     for seed in seeds:
         rows, order = {}, []
         for k, (train, test) in enumerate(split_items(sections, k=5, seed=seed)):
@@ -54,14 +54,14 @@ def measure_sections30(data, seeds, runs, settings, onepass):
             labels = [l for s in train for l in encode(s).label]
             majority = max(sorted(set(labels)), key=labels.count)
             model, vocab, s, _ = run.loaded
-            answers = {name: predict_tables(model, Examples(test, vocab, s.image_size), n, seed=seed) for name, n in (('model', s.sample_steps), ('model_1_step', 1))}
+            answers = {name: predict_tables(model, Examples(test, vocab, s.image_size), n, given, seed=seed) for name, n in (('model', s.sample_steps), ('model_1_step', 1))}
             for name in BASELINES:
-                more = dict(run=run, val=train, given=('structure', 'screenshot')) if name == 'onepass' else {}
+                more = dict(run=run, val=train, given=given) if name == 'onepass' else {}
                 if name != 'onepass' or seed in onepass: answers[name] = fit_baseline(name, train, False, seed, **more)(test)
             for name, tables in answers.items(): rows.setdefault(name, []).extend(section_counts(t, s, y, majority, longest) for t, s, y in zip(tables, test, truths))
             order += [s.group for s in test]
         scored = {name: scores_of(r, order) for name, r in rows.items()}
-        facts = dict(n_sections=len(order), groups=len(set(order)), split='5-fold, each section out of fold', given=['structure', 'screenshot'], steps=s.sample_steps, notes=[])
+        facts = dict(n_sections=len(order), groups=len(set(order)), split='5-fold, each section out of fold', given=list(given), steps=s.sample_steps, notes=[])
         out.append(dict(facts, model=scored.pop('model'), model_1_step=scored.pop('model_1_step'), baselines=scored, without_leaks=None))
     return {'sections30': out}
 
