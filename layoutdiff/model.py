@@ -6,7 +6,7 @@
 __all__ = ['SIZES', 'ABSENT', 'NOISY', 'GIVEN', 'KIN', 'ModelConfig', 'model_config', 'blank_state', 'conv', 'PixelEncoder',
            'crop', 'SlotEncoder', 'modulate', 'Block', 'time_features', 'LayoutDiT', 'barred_words', 'n_params']
 
-# %% ../nbs/11_model.ipynb #76bfd679
+# %% ../nbs/11_model.ipynb #ede99fdf
 import math
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from .core import LayoutError, nearest
 from .data import N_GEO, N_NUM, N_RELATIONS, N_TOKENS, RELATIONS, TAGS
 from .slots import SPECIAL, Vocab
 
-# %% ../nbs/11_model.ipynb #46daadcf
+# %% ../nbs/11_model.ipynb #4e9f75c9
 SIZES = dict(tiny=dict(d=64, layers=4, heads=4, kin=True), mini=dict(d=128, layers=4, heads=4), small=dict(d=208, layers=5, heads=8),
              base=dict(d=320, layers=7, heads=8), large=dict(d=448, layers=9, heads=8), huge=dict(d=576, layers=10, heads=9))
 
@@ -35,15 +35,16 @@ class ModelConfig:
     image_size: int = 128       # side of the square screenshot, pixels; a multiple of 16
     dropout: float = .1         # on feed-forward outputs
     boxes: bool = True          # has it seen boxes, so that it can write them?
+    pixels: bool = True         # has it seen pictures, so that it may look at them?
     kin: bool = False           # are the features of parent, children and neighbours added to a node's own?
 
-# %% ../nbs/11_model.ipynb #2553b4fe
+# %% ../nbs/11_model.ipynb #ef95d15a
 def model_config(vocab:Vocab, size='tiny', **kwargs)->ModelConfig:
     "The configuration of a named size for a vocabulary; any field can be overridden."
     if size not in SIZES: raise LayoutError(f"there is no model size '{size}'" + nearest(size, SIZES))
     return ModelConfig(len(vocab.labels), len(vocab.wraps), vocab.max_depth, **{**SIZES[size], **kwargs})
 
-# %% ../nbs/11_model.ipynb #886b7436
+# %% ../nbs/11_model.ipynb #b6cb88f8
 ABSENT, NOISY, GIVEN = 0, 1, 2
 
 def blank_state(batch:dict, cfg:ModelConfig)->dict: # label, wrap, depth (B, N), xt (B, N, 4), box_state (B, N), t (B,)
@@ -54,7 +55,7 @@ def blank_state(batch:dict, cfg:ModelConfig)->dict: # label, wrap, depth (B, N),
     xt = torch.where(batch['has_box'][..., None], batch['box'] * 2 - 1, torch.randn(*shape, 4, device=device))
     return dict(label=full(cfg.n_labels), wrap=full(cfg.n_wraps), depth=full(cfg.n_depths), xt=xt, box_state=state, t=torch.ones(shape[0], device=device))
 
-# %% ../nbs/11_model.ipynb #02b6173d
+# %% ../nbs/11_model.ipynb #3efd6955
 def conv(c_in, c_out, k, stride, pad=0): return nn.Sequential(nn.Conv2d(c_in, c_out, k, stride, pad), nn.GroupNorm(8, c_out), nn.GELU())
 
 class PixelEncoder(nn.Module):
@@ -74,7 +75,7 @@ class PixelEncoder(nn.Module):
 
     def tokens(self, top): return self.norm(top.flatten(2).transpose(1, 2))            # (B, M, d)
 
-# %% ../nbs/11_model.ipynb #29808c26
+# %% ../nbs/11_model.ipynb #40c91e12
 def crop(fmap:Tensor,  # (B, C, H, W)
          boxes:Tensor  # (B, N, 4) cx, cy, w, h in 0..1
         )->Tensor:     # (B, N, 9 * C)
@@ -84,7 +85,7 @@ def crop(fmap:Tensor,  # (B, C, H, W)
     grid = (boxes[:, :, None, :2] + raster * boxes[:, :, None, 2:]) * 2 - 1                         # (B, N, 9, 2)
     return F.grid_sample(fmap, grid, align_corners=False, padding_mode='border').permute(0, 2, 3, 1).flatten(2)
 
-# %% ../nbs/11_model.ipynb #28f1637b
+# %% ../nbs/11_model.ipynb #ede728b1
 KIN = [RELATIONS.index(k) for k in ('parent', 'child', 'previous', 'next')]
 
 class SlotEncoder(nn.Module):
@@ -120,7 +121,7 @@ class SlotEncoder(nn.Module):
         box = self.box(s['xt']) * (s['box_state'] != ABSENT)[..., None] + self.box_state(s['box_state'])
         return self.norm(x + free_row + box + self.label(s['label']) + self.wrap(s['wrap']) + self.depth(s['depth']))
 
-# %% ../nbs/11_model.ipynb #432db18d
+# %% ../nbs/11_model.ipynb #0b92ed19
 def modulate(x, shift, scale): return x * (1 + scale) + shift
 
 class Block(nn.Module):
@@ -148,13 +149,13 @@ class Block(nn.Module):
         x = x + gate1 * self.attend(modulate(self.norm1(x), shift1, scale1), pixels, bias)
         return x + gate2 * self.drop(self.mlp(modulate(self.norm2(x), shift2, scale2)))
 
-# %% ../nbs/11_model.ipynb #4246b4db
+# %% ../nbs/11_model.ipynb #c5036333
 def time_features(t:Tensor, n=64)->Tensor: # (B, n)
     "Sines and cosines of t in 0..1 at frequencies from 1 to 1000."
     w = torch.exp(torch.linspace(0, math.log(1000.), n // 2, device=t.device))
     return torch.cat([torch.sin(t[:, None] * w), torch.cos(t[:, None] * w)], -1)
 
-# %% ../nbs/11_model.ipynb #e3531aab
+# %% ../nbs/11_model.ipynb #fc018e52
 class LayoutDiT(nn.Module):
     "A partly filled slot table, its nodes and pixels to the filled one (joint masked and Gaussian diffusion, x0-prediction)."
     def __init__(self, cfg:ModelConfig):
@@ -169,7 +170,7 @@ class LayoutDiT(nn.Module):
         self.register_buffer('barred', barred_words(cfg.n_labels), persistent=False)
         self.reset()
 
-# %% ../nbs/11_model.ipynb #e47cff23
+# %% ../nbs/11_model.ipynb #e9300774
 def barred_words(n:int # words of the label column
                 )->Tensor: # (2, n): added to the logits of nodes, of free slots
     "A very low logit for words that make no sense."
@@ -185,7 +186,7 @@ def reset(self:LayoutDiT):
     nn.init.zeros_(self.rel.weight)
     with torch.no_grad(): self.slots.tok.weight[0] = 0
 
-# %% ../nbs/11_model.ipynb #ec888fe2
+# %% ../nbs/11_model.ipynb #de1bd61b
 @patch
 def look(self:LayoutDiT, batch)->tuple: # pixel tokens (B, M, d), who may see them (B, M), maps for crops
     "Read the pictures of a batch."
@@ -203,9 +204,10 @@ def bias(self:LayoutDiT, batch, seen)->tuple: # (B, H, N, N + M) for each block
     shut = torch.cat([~batch['mask'], ~seen], 1)
     return b.masked_fill(shut[:, None, None], -1e4).chunk(self.cfg.layers, 1)
 
-# %% ../nbs/11_model.ipynb #b6984545
+# %% ../nbs/11_model.ipynb #bfe32ac1
 @patch
 def forward(self:LayoutDiT, batch, state)->dict: # label, wrap, depth (B, N, words), x0 (B, N, 4) in -1..1
+    if not self.cfg.pixels: batch = {**batch, 'has_image': torch.zeros_like(batch['has_image'])}
     tokens, seen, maps = self.look(batch)                                                  # (B, M, d), (B, M)
     x = self.slots(batch, state, maps)                                                     # (B, N, d)
     flags = torch.stack([batch['has_image'], batch['free']], -1).float()
@@ -214,7 +216,7 @@ def forward(self:LayoutDiT, batch, state)->dict: # label, wrap, depth (B, N, wor
     x = self.norm(x)
     return dict(label=self.label(x) + self.barred[batch['free'].long()][:, None], wrap=self.wrap(x), depth=self.depth(x), x0=self.box(x))
 
-# %% ../nbs/11_model.ipynb #c751ecbf
+# %% ../nbs/11_model.ipynb #d4c25664
 def n_params(model:nn.Module)->int: # weights and biases
     "Count the parameters."
     return sum(p.numel() for p in model.parameters())

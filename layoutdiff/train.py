@@ -6,7 +6,7 @@
 __all__ = ['labelled', 'training_items', 'BatchLoader', 'make_dls', 'decay_groups', 'make_learner', 'seed_all', 'draw_curves',
            'right_share', 'draw_predictions', 'fit']
 
-# %% ../nbs/23_train.ipynb #3bd8d8a1
+# %% ../nbs/23_train.ipynb #d18d35c3
 import random
 from collections import Counter
 from dataclasses import asdict
@@ -35,7 +35,7 @@ from .run import Run, environment, fingerprint, save_weights
 from .sample import predict_tables
 from .slots import Vocab, decode
 
-# %% ../nbs/23_train.ipynb #19e83663
+# %% ../nbs/23_train.ipynb #7b4b149b
 def labelled(sections)->list: # those that have a layout
     "Sections that can be trained on or scored."
     return [s for s in sections if s.layout is not None and len(s.layout)]
@@ -56,7 +56,7 @@ def training_items(data, phase='auto', seed=0, tell=print)->tuple: # Items with 
     tell(f'{len(items.train)} sections to train on, {len(items.val)} to validate, {len(items.test)} to test; {n - total} without layout, {len(items.aside)} set aside')
     return items, row
 
-# %% ../nbs/23_train.ipynb #e40c992e
+# %% ../nbs/23_train.ipynb #7b129ec2
 class BatchLoader(DataLoader):
     "Serves `Batches`, planned anew for every epoch."
     def __init__(self, batches, **kwargs): super().__init__(batches, bs=None, num_workers=0, **kwargs)
@@ -70,7 +70,7 @@ def make_dls(train:Examples, valid:Examples, s:Settings)->DataLoaders:
     steps = max(1, -(-s.steps // s.rounds))
     return DataLoaders(BatchLoader(Batches(train, s.bs, steps, s.p_free, seed=s.seed)), BatchLoader(Batches(valid, s.bs)))
 
-# %% ../nbs/23_train.ipynb #f646464d
+# %% ../nbs/23_train.ipynb #177374c8
 def decay_groups(model)->list: # two lists of parameters
     "Matrices, and the rest."
     bare = {'rel.weight', 'slots.row.weight'}
@@ -89,14 +89,14 @@ def make_learner(train:Examples, val:Examples, model:LayoutDiT, s:Settings, path
     learn.opt.set_hyper('wd', [s.wd, 0.])
     return learn
 
-# %% ../nbs/23_train.ipynb #75e1b013
+# %% ../nbs/23_train.ipynb #992ccd51
 def seed_all(seed:int):
     "Seed Python, NumPy and torch."
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
-# %% ../nbs/23_train.ipynb #a00f3125
+# %% ../nbs/23_train.ipynb #a6d5e7af
 def draw_curves(rows:list)->Figure: # rows of results.csv
     "Losses and scores by round."
     fig = Figure(figsize=(9, 3), layout='constrained')
@@ -125,7 +125,7 @@ def draw_predictions(sections, layouts, path, n=5):
     for p, y in zip(parts, np.cumsum([0] + [p.height for p in parts])): sheet.paste(p, (0, int(y)))
     sheet.save(path)
 
-# %% ../nbs/23_train.ipynb #aff72a52
+# %% ../nbs/23_train.ipynb #01a66bdd
 def fit(data,                  # a folder, a manifest, 'sample', or `Items`
         out='runs',            # where the run folder is made
         name=None,             # of the run folder; by default that of the data
@@ -141,7 +141,8 @@ def fit(data,                  # a folder, a manifest, 'sample', or `Items`
     vocab = Vocab.build(items.train)
     train, val = Examples(items.train, vocab, s.image_size), Examples(items.val or items.train, vocab, s.image_size)
     boxes = any(n.box for sec in items.train for n in sec.structure or ()) or any(e.box for sec in items.train for e in sec.layout)
-    model = LayoutDiT(model_config(vocab, s.size, image_size=s.image_size, dropout=s.dropout, boxes=boxes))
+    pixels = s.drop_pixels < 1 and any(sec.screenshot for sec in items.train)
+    model = LayoutDiT(model_config(vocab, s.size, image_size=s.image_size, dropout=s.dropout, boxes=boxes, pixels=pixels))
     name = name or (Path(items.path).name if items.path else 'run')
     config = dict(data=str(data) if not isinstance(data, Items) else str(items.path), phase=row.name, time=time, split_given=items.split_given,
                   splits={k: [o.id for o in getattr(items, k)] for k in ('train', 'val', 'test')}, settings=asdict(s))
@@ -151,7 +152,7 @@ def fit(data,                  # a folder, a manifest, 'sample', or `Items`
     _finish(run, val, s, tell)
     return run
 
-# %% ../nbs/23_train.ipynb #cf7d7d14
+# %% ../nbs/23_train.ipynb #cea52b8f
 def _train(run, model, train, val, s, seconds, tell):
     log = open(run.path/'log.txt', 'a', encoding='utf-8')
     def say(line): log.write(line + '\n'); log.flush(); tell(line)

@@ -71,6 +71,8 @@ def test_no_boxes_and_no_pictures(tmp_path, items):
                     layout=type(s.layout)([replace(e, box=None) for e in s.layout], s.layout.props)) for s in items.train[:5]]
     run = fit(Items(train=bare, val=bare, split_given=True), tmp_path, tell=quiet, **quick)
     model, vocab, *_ = run.loaded
+    assert not model.cfg.pixels and [t.label for t in predict_tables(model, Examples(items.train[:2], vocab), 1)] == \
+        [t.label for t in predict_tables(model, Examples(items.train[:2], vocab), 1, given=('structure',))]   # pictures it never learned to read
     assert not model.cfg.boxes and all(b is None for t in predict_tables(model, Examples(bare, vocab), 2) for b in t.box)
 
 
