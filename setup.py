@@ -14,6 +14,7 @@ setup(
     license='Apache-2.0', python_requires='>=' + cfg['min_python'],
     classifiers=['Development Status :: 4 - Beta', 'Intended Audience :: Developers', 'Programming Language :: Python :: 3'],
     packages=['layoutdiff'], package_data={'layoutdiff': ['sample/**/*', 'base/**/*']}, include_package_data=False,
-    install_requires=cfg['requirements'].split(), extras_require={'dev': cfg['dev_requirements'].split()},
+    install_requires=cfg['requirements'].split(),
+    extras_require={'dev': cfg['dev_requirements'].split(), **{k.removeprefix('extra_'): v.split() for k, v in cfg.items() if k.startswith('extra_')}},
     entry_points={'console_scripts': [cfg['console_scripts']], 'nbdev': ['layoutdiff=layoutdiff._modidx:d']},
     zip_safe=False)

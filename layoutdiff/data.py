@@ -4,32 +4,37 @@
 
 # %% auto #0
 __all__ = ['TAGS', 'TAG_ID', 'N_TOKENS', 'MAX_TOKENS', 'N_NUM', 'N_GEO', 'MEDIA', 'RELATIONS', 'FREE_REACH', 'N_RELATIONS',
-           'FILL', 'name_tokens', 'token_id', 'node_tokens', 'text_shape', 'subtree_sums', 'tree_shape', 'box_shape',
-           'relations', 'free_relations', 'read_pixels', 'node_arrays', 'free_arrays', 'answer_arrays', 'collate',
-           'Examples', 'plan_batches', 'Batches']
+           'FILL', 'KEEP', 'name_tokens', 'token_id', 'node_tokens', 'text_shape', 'subtree_sums', 'tree_shape',
+           'box_shape', 'relations', 'free_relations', 'read_pixels', 'node_arrays', 'free_arrays', 'answer_arrays',
+           'collate', 'code_key', 'ArrayCache', 'Examples', 'plan_batches', 'even', 'Batches']
 
-# %% ../nbs/06_data.ipynb #3668dfa2
+# %% ../nbs/06_data.ipynb #28222ead
 import math
+import os
 import re
 import zlib
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
+from fastcore.basics import patch
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
+import layoutdiff
 from .core import LayoutError, Node, Section, Structure
 from .slots import SPECIAL, SlotTable, Vocab, encode, encode_free, to_cxcywh, to_index
 
-# %% ../nbs/06_data.ipynb #be3dbcdf
+# %% ../nbs/06_data.ipynb #717d2eb5
 TAGS = ['?'] + '''html body div span p a img svg picture figure figcaption h1 h2 h3 h4 h5 h6 ul ol li dl dt dd nav header footer main section article aside
 button input label form textarea select option fieldset legend table thead tbody tfoot tr td th caption video audio iframe source embed object canvas
 map area hr br b i strong em small sub sup u s mark del ins code pre blockquote q cite abbr time address details summary dialog template slot
 progress meter output data datalist path g use rect circle'''.split()
 TAG_ID = {t: i for i, t in enumerate(TAGS)}
 
-# %% ../nbs/06_data.ipynb #1a216505
+# %% ../nbs/06_data.ipynb #32e4c65c
 N_TOKENS, MAX_TOKENS = 4096, 24   # rows of the table; tokens kept per node
 N_NUM, N_GEO = 23, 19            # numbers per node: of text and tree; of the box
 
@@ -45,7 +50,7 @@ def token_id(token:str)->int: # 1 to N_TOKENS - 1; 0 is padding
     "Hash a token into the embedding table, the same on every machine."
     return 1 + zlib.crc32(token.encode()) % (N_TOKENS - 1)
 
-# %% ../nbs/06_data.ipynb #2147ecc4
+# %% ../nbs/06_data.ipynb #387ea2f8
 def node_tokens(node:Node)->list: # at most MAX_TOKENS token ids
     "All tokens of a node: hints, attributes, then classes and id."
     toks = [f'{k}:{v}' for k, v in node.hints.items() if k not in ('z', 'zIndex')] + ['z' for k in node.hints if k in ('z', 'zIndex')]
@@ -55,7 +60,7 @@ def node_tokens(node:Node)->list: # at most MAX_TOKENS token ids
     toks += [t for ts in names for t in ts if t[-1] != '~'] + [t for ts in names for t in ts if t[-1] == '~']
     return [token_id(t) for t in dict.fromkeys(toks)][:MAX_TOKENS]
 
-# %% ../nbs/06_data.ipynb #97938322
+# %% ../nbs/06_data.ipynb #411c4061
 def text_shape(text:str)->list: # 7 numbers of about 0 to 1
     "The shape of a node's own text."
     n, words = len(text), text.split()
@@ -63,7 +68,7 @@ def text_shape(text:str)->list: # 7 numbers of about 0 to 1
     return [math.log1p(n) / 6, math.log1p(len(words)) / 4, float(n > 0), share(str.isdigit), share(str.isupper),
             float(text.rstrip()[-1:] in tuple('.!?…')), float('?' in text)]
 
-# %% ../nbs/06_data.ipynb #b70dd260
+# %% ../nbs/06_data.ipynb #a49c2850
 MEDIA = (('img', 'picture', 'svg', 'figure'), ('a', 'button'), ('input', 'textarea', 'select', 'form'), ('h1', 'h2', 'h3', 'h4', 'h5', 'h6'), ('p', 'span', 'li'))
 
 def subtree_sums(structure:Structure)->np.ndarray: # (n, 7): nodes, text length, and how many of each kind in MEDIA
@@ -79,16 +84,16 @@ def tree_shape(structure:Structure)->np.ndarray: # (n, 16) of about 0 to 1
     tops = [i for i, n in enumerate(structure) if n.parent < 0]
     for i, n in enumerate(structure):
         sibs = structure.children[n.parent] if n.parent >= 0 else tops
-        k, same = sibs.index(i), np.mean([structure[s].tag == n.tag for s in sibs])
+        k, same = sibs.index(i), sum(structure[s].tag == n.tag for s in sibs) / len(sibs)
         kids = structure.children[i]
         rows.append([structure.depth[i] / 10, math.log1p(k) / 3, math.log1p(len(sibs)) / 3, float(k == 0), float(k == len(sibs) - 1), same,
                      math.log1p(len(kids)) / 3, float(len(kids) == 0), float(len(kids) == 1)])
     return np.hstack([np.array(rows), sums])
 
-# %% ../nbs/06_data.ipynb #1f200dbc
+# %% ../nbs/06_data.ipynb #5c567936
 def _beside(boxes): # share of neighbours that stand beside each other
     pairs = [(a, b) for a, b in zip(boxes, boxes[1:])]
-    return np.mean([b[0] >= a[0] + a[2] * .9 for a, b in pairs]) if pairs else 0.
+    return sum(b[0] >= a[0] + a[2] * .9 for a, b in pairs) / len(pairs) if pairs else 0.
 
 def box_shape(structure:Structure, size:tuple)->np.ndarray: # (n, 19); zeros where a node has no box
     "Where each node stands on the page."
@@ -104,7 +109,7 @@ def box_shape(structure:Structure, size:tuple)->np.ndarray: # (n, 19); zeros whe
                   math.log1p(area) / 8, _beside(kids), float(w * h == 0), math.log(size[0]) / 7, math.log(size[1]) / 7, w * h / (size[0] * size[1])]
     return out.clip(-3, 3)
 
-# %% ../nbs/06_data.ipynb #abe07b65
+# %% ../nbs/06_data.ipynb #d987f0e2
 RELATIONS = ['other', 'self', 'parent', 'child', 'ancestor', 'descendant', 'previous', 'next', 'earlier', 'later', 'twin']
 FREE_REACH = 12
 N_RELATIONS = len(RELATIONS) + 2 * FREE_REACH + 1
@@ -126,19 +131,21 @@ def relations(structure:Structure)->np.ndarray: # (n, n) of indices into RELATIO
     rel[idx, idx] = 1
     return rel.astype(np.uint8)
 
-# %% ../nbs/06_data.ipynb #2ed4e77b
+# %% ../nbs/06_data.ipynb #339a10ba
 def free_relations(n:int)->np.ndarray: # (n, n)
     "Relations of free slots: the distance from row to column, clipped."
     d = np.arange(n)[None] - np.arange(n)[:, None]
     return (len(RELATIONS) + FREE_REACH + d.clip(-FREE_REACH, FREE_REACH)).astype(np.uint8)
 
-# %% ../nbs/06_data.ipynb #dd296883
+# %% ../nbs/06_data.ipynb #4d56fbe4
 def read_pixels(section:Section, size:int=128)->np.ndarray: # (3, size, size) of 0 to 255
     "The screenshot as a small square picture."
-    with Image.open(section.screenshot) as im: im = im.convert('RGB').resize((size, size), Image.BILINEAR, reducing_gap=2)
+    try:
+        with Image.open(section.screenshot) as im: im = im.convert('RGB').resize((size, size), Image.BILINEAR, reducing_gap=2)
+    except (OSError, SyntaxError, ValueError) as e: raise LayoutError(f'{section.screenshot}: unreadable-image: section {section.id} has a damaged picture ({e}).') from None
     return np.asarray(im).transpose(2, 0, 1).copy()
 
-# %% ../nbs/06_data.ipynb #7268d13e
+# %% ../nbs/06_data.ipynb #d80564cc
 def node_arrays(section:Section)->dict: # arrays of first dimension n, and rel (n, n)
     "Node features of a section with a structure."
     s, size = section.structure, section.size or (1, 1)
@@ -155,7 +162,7 @@ def free_arrays(n:int)->dict:
     return dict(tag=np.zeros(n, np.int32), tok=np.zeros((n, MAX_TOKENS), np.int32), box=np.zeros((n, 4), np.float32), has_box=np.zeros(n, bool),
                 rel=free_relations(n), num=np.zeros((n, N_NUM), np.float32), geo=np.zeros((n, 19), np.float32))
 
-# %% ../nbs/06_data.ipynb #cd351de7
+# %% ../nbs/06_data.ipynb #4ea49ec8
 def answer_arrays(table:SlotTable, vocab:Vocab)->dict: # label, wrap, depth (n,), x0 (n, 4), x0_known (n,)
     "A slot table as numbers."
     starts = [l not in SPECIAL for l in table.label]
@@ -165,7 +172,7 @@ def answer_arrays(table:SlotTable, vocab:Vocab)->dict: # label, wrap, depth (n,)
     return dict(label=np.array(to_index(table.label, vocab.labels)), wrap=np.array(wrap), depth=np.array(depth if table.free else [-1] * len(table)),
                 x0=np.array([b or (0, 0, 0, 0) for b in boxes], np.float32), x0_known=np.array([b is not None for b in boxes]))
 
-# %% ../nbs/06_data.ipynb #2fd619d6
+# %% ../nbs/06_data.ipynb #f08a6812
 FILL = dict(label=-1, wrap=-1, depth=-1)
 
 def collate(rows:list)->dict: # each value (B, N, ...)
@@ -178,40 +185,131 @@ def collate(rows:list)->dict: # each value (B, N, ...)
     out['mask'] = np.arange(n)[None] < np.array([len(r['tag']) for r in rows])[:, None]
     return {k: torch.from_numpy(v).long() if v.dtype.kind in 'iu' and k != 'image' else torch.from_numpy(v) for k, v in out.items()}
 
-# %% ../nbs/06_data.ipynb #e4a80f92
+# %% ../nbs/06_data.ipynb #1ce30d25
+@lru_cache
+def code_key()->str:
+    "Changes with the code that turns sections into arrays."
+    home = Path(layoutdiff.__file__).parent
+    return f"{zlib.crc32(b''.join((home/f'{m}.py').read_bytes() for m in ('core', 'html', 'slots', 'data'))):08x}"
+
+# %% ../nbs/06_data.ipynb #708c3cb1
+class ArrayCache:
+    "Dicts of arrays in files, safe to delete."
+    def __init__(self, folder): self.folder = Path(folder)
+    def get(self, name:str, make)->dict: # what `make()` returns
+        "Read the arrays of that name, or make and keep them."
+        path = self.folder/code_key()/name[:2]/name
+        try:
+            raw = path.read_bytes()
+            if zlib.crc32(raw[4:]) == int.from_bytes(raw[:4], 'little'): return load(raw[4:])
+        except (OSError, SafetensorError): pass
+        self.keep(path, value := make())
+        return value
+
+# %% ../nbs/06_data.ipynb #998892e4
+@patch
+def keep(self:ArrayCache, path:Path, value:dict):
+    "Write whole or not at all, with a check sum before it."
+    raw, part = save({k: np.asarray(v, order='C') for k, v in value.items()}), path.with_name(f'{path.name}.{os.getpid()}.part')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(zlib.crc32(raw).to_bytes(4, 'little') + raw)
+        os.replace(part, path)
+    except OSError: pass   # no room, or no right to write: then nothing is kept
+
+# %% ../nbs/06_data.ipynb #c70aa372
+KEEP = 1 << 29   # bytes of arrays kept in memory
+
 class Examples:
-    "Sections as arrays, computed once."
+    "Sections as arrays, kept while there is room."
     def __init__(self,
-                 sections,        # list of `Section`
+                 sections,        # list of `Section`, or a lazy sequence
                  vocab:Vocab,     # the words of the answer
-                 image_size=128): # side of the square picture, pixels
-        self.sections, self.vocab, self.image_size, self.kept = list(sections), vocab, image_size, {}
+                 image_size=128,  # side of the square picture, pixels
+                 keep=KEEP,       # bytes of arrays kept in memory
+                 cache=None):     # folder in which arrays of a lazy sequence are kept; None: nowhere
+        self.lazy = hasattr(sections, 'n_nodes')
+        self.sections, self.vocab, self.image_size = sections if self.lazy else list(sections), vocab, image_size
+        self.keep, self.cache, self.kept, self.used = keep, cache and self.lazy and ArrayCache(cache), {}, 0
     def __len__(self): return len(self.sections)
+    @cached_property
+    def n_nodes(self): return np.array(self.sections.n_nodes if self.lazy else [len(s.structure or ()) for s in self.sections])
+    @cached_property
+    def lengths(self): return np.where(self.n_nodes > 0, self.n_nodes, self.vocab.free_slots).tolist()
+    @cached_property
+    def words(self): return f'{zlib.crc32(repr(self.vocab).encode()):08x}'
 
-    def image(self, i):
-        s = self.sections[i]
-        if s.screenshot is None: return dict(image=np.zeros((3, self.image_size, self.image_size), np.uint8), has_image=np.array(False))
-        return dict(image=read_pixels(s, self.image_size), has_image=np.array(True))
+# %% ../nbs/06_data.ipynb #cda47c62
+@patch
+def image(self:Examples, i:int)->dict:
+    "The picture of a section; black where it has none."
+    s = self.sections[i]
+    if s.screenshot is None: return dict(image=np.zeros((3, self.image_size, self.image_size), np.uint8), has_image=np.array(False))
+    return dict(image=read_pixels(s, self.image_size), has_image=np.array(True))
 
-    def row(self, i, free=False):
-        s = self.sections[i]
-        free = free or s.structure is None
-        nodes = free_arrays(self.vocab.free_slots) if free else node_arrays(s)
-        table = None if s.layout is None else encode_free(s, self.vocab.free_slots) if free else encode(s, self.vocab)
-        return {**nodes, **(answer_arrays(table, self.vocab) if table else {})}
+@patch
+def row(self:Examples, i:int, free=False)->dict:
+    "Node features and answer of a section."
+    s = self.sections[i]
+    free = free or not s.structure
+    nodes = free_arrays(self.vocab.free_slots) if free else node_arrays(s)
+    table = None if s.layout is None else encode_free(s, self.vocab.free_slots) if free else encode(s, self.vocab)
+    return {**nodes, **(answer_arrays(table, self.vocab) if table else {})}
 
-    def __getitem__(self, key): # key = index, or (index, True) for free slots
-        i, free = key if isinstance(key, tuple) else (key, False)
-        for k, make in (((i, free), lambda: self.row(i, free)), ((i, 'image'), lambda: self.image(i))):
-            if k not in self.kept: self.kept[k] = make()
-        return {**self.kept[i, free], **self.kept[i, 'image'], 'free': np.array(free or self.sections[i].structure is None)}
+# %% ../nbs/06_data.ipynb #c76e2288
+@patch
+def __getitem__(self:Examples, key): # key = index, or (index, True) for free slots
+    i, free = key if isinstance(key, tuple) else (key, False)
+    free = bool(free or not self.n_nodes[i])
+    return {**self.get(i, free, lambda: self.row(i, free)), **self.get(i, self.image_size, lambda: self.image(i)), 'free': np.array(free)}
 
-    def n_slots(self, i): return len(self.sections[i].structure or ()) or self.vocab.free_slots
+@patch
+def get(self:Examples, i, part, make):
+    "Arrays from memory, from the cache folder, or made."
+    if (i, part) in self.kept: return self.kept[i, part]
+    value = self.cache.get(f'{self.sections.key(i)}-{part}-{self.words}', make) if self.cache else make()
+    size = sum(v.nbytes for v in value.values())
+    if self.used + size <= self.keep: self.kept[i, part], self.used = value, self.used + size
+    return value
 
-# %% ../nbs/06_data.ipynb #66ccdf8a
-def plan_batches(lengths, bs:int, rng, max_slots:int=2304)->list: # lists of indices, each section once
+# %% ../nbs/06_data.ipynb #a46e1edb
+@patch
+def n_slots(self:Examples, i:int)->int: return self.lengths[i]
+
+@patch
+def origin(self:Examples, i:int)->int: return i   # the section that row `i` was made from
+
+@patch(as_prop=True)
+def sites(self:Examples)->np.ndarray: # a number per section
+    "Which sections are of one site; where each is a group of its own, all are taken for one site."
+    names = [s.group for s in self.sections]
+    numbers = {g: k for k, g in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[g] for g in names] if len(numbers) < len(names) else [0] * len(names))
+
+@patch
+def nbytes(self:Examples)->int:
+    "About how many bytes the arrays of all sections take."
+    n = np.array(self.lengths, float)
+    return int((n * (4 * (MAX_TOKENS + N_NUM + N_GEO) + 66) + n * n + 3 * self.image_size ** 2).sum())
+
+@patch
+def windows(self:Examples, rng, shards=8)->list: # arrays of numbers, each section in one of them
+    "Sections that are shuffled among themselves: all of them, or those of some shards at a time."
+    where = self.sections.shard if self.lazy else np.zeros(len(self), int)
+    names = np.unique(where)
+    if len(names) <= shards: return [np.arange(len(self))]
+    place = np.empty(names.max() + 1, int)
+    place[names] = rng.permutation(len(names)) // shards
+    order = np.argsort(place[where], kind='stable')
+    return np.split(order, np.flatnonzero(np.diff(place[where][order])) + 1)
+
+# %% ../nbs/06_data.ipynb #7af64346
+def plan_batches(lengths, bs:int, rng, max_slots:int=2304, windows=None)->list: # lists of indices, each section once
     "Cut a shuffled pass into batches of similar length."
-    order, out = rng.permutation(len(lengths)), []
+    return [b for w in windows or [np.arange(len(lengths))] for b in _plan_window(w, lengths, bs, rng, max_slots)]
+
+def _plan_window(window, lengths, bs, rng, max_slots):
+    order, out = window[rng.permutation(len(window))], []
     for start in range(0, len(order), bs * 50):
         hand = sorted(order[start:start + bs * 50], key=lambda i: lengths[i])
         while hand:
@@ -220,7 +318,17 @@ def plan_batches(lengths, bs:int, rng, max_slots:int=2304)->list: # lists of ind
             hand = hand[k:]
     return [out[i] for i in rng.permutation(len(out))]
 
-# %% ../nbs/06_data.ipynb #18ff3415
+# %% ../nbs/06_data.ipynb #7d72b519
+def even(lists:list, world:int)->list: # as many as a multiple of `world`; the same sections
+    "Halve the largest batches until every rank gets as many."
+    lists = list(lists)
+    while len(lists) % world:
+        k = max(range(len(lists)), key=lambda i: len(lists[i]))
+        if (half := len(lists[k]) // 2) < 1: raise LayoutError(f'{len(lists)} sections cannot be shared among {world} processes; use fewer processes.')
+        lists[k:k+1] = lists[k][:half], lists[k][half:]
+    return lists
+
+# %% ../nbs/06_data.ipynb #f3dc7d28
 class Batches:
     "The planned batches of an epoch; item `i` is the i-th, collated."
     def __init__(self,
@@ -229,22 +337,77 @@ class Batches:
                  steps=None,         # batches per epoch; None: one pass in order, unshuffled
                  p_free=0.,          # share of batches with free slots, 0 to 1
                  free=False,         # all of them free
-                 seed=0):            # with the epoch, decides the plan
-        self.examples, self.bs, self.steps, self.p_free, self.free, self.seed, self.epoch = examples, bs, steps, p_free, free, seed, 0
+                 p_site=0.,          # share of batches from one site, for support sets
+                 seed=0,             # with the epoch, decides the plan
+                 rank=0, world=1,    # which of how many processes this is
+                 start=0):           # steps already made; planning goes on where they ended
+        self.examples, self.bs, self.steps, self.p_free, self.free, self.p_site, self.seed = examples, bs, steps, p_free, free, p_site, seed
+        self.rank, self.world, self.start, self.epoch, self.counts, self.last = rank, world, start, start // (steps or 1), [], None
+        self.lengths = [examples.n_slots(i) for i in range(len(examples))]
+        self.sites = examples.sites if p_site else None
         self.plan()
 
-    def plan(self):
-        "Decide the batches of this epoch."
-        n, rng = len(self.examples), np.random.default_rng((self.seed, self.epoch))
-        lengths = [self.examples.n_slots(i) for i in range(n)]
-        if self.steps is None: order = np.argsort(lengths, kind='stable'); self.lists = [order[i:i+self.bs].tolist() for i in range(0, n, self.bs)]
-        else:
-            self.lists = []
-            while len(self.lists) < self.steps: self.lists += plan_batches(lengths, self.bs, rng)
-            self.lists = self.lists[:self.steps]
-        self.is_free = [self.free or bool(f) for f in rng.random(len(self.lists)) < self.p_free]
-
     def __len__(self): return len(self.lists)
-    def __getitem__(self, b):
-        batch = collate([self.examples[i, True] if self.is_free[b] else self.examples[i] for i in self.lists[b]])
-        return batch, dict(index=torch.tensor(self.lists[b]))
+
+# %% ../nbs/06_data.ipynb #d46fe07c
+@patch
+def plan(self:Batches):
+    "Decide the batches of this epoch."
+    pairs = self._in_order() if self.steps is None else self._stream() if self.examples.lazy else self._round()
+    pairs = pairs[max(0, self.start - self.epoch * self.steps) if self.steps else 0:]
+    self.lists, self.is_free = [p for p, _ in pairs], [f for _, f in pairs]
+
+@patch
+def __getitem__(self:Batches, b):
+    batch = collate([self.examples[i, True] if self.is_free[b] else self.examples[i] for i in self.lists[b]])
+    if self.p_site:
+        batch['origin'] = torch.tensor([self.examples.origin(i) for i in self.lists[b]])
+        batch['site'] = torch.from_numpy(self.sites)[batch['origin']]
+    return batch, dict(index=torch.tensor(self.lists[b]))
+
+@patch
+def _mine(self:Batches, lists, rng): # those of this rank, each with True where it is free
+    return list(zip(lists, [self.free or bool(f) for f in rng.random(len(lists)) < self.p_free]))[self.rank::self.world]
+
+# %% ../nbs/06_data.ipynb #19c1471f
+@patch
+def _in_order(self:Batches):
+    order = np.argsort(self.lengths, kind='stable')
+    lists = [order[i:i+self.bs].tolist() for i in range(0, len(order), self.bs)]
+    return self._mine(even(lists, self.world), np.random.default_rng((self.seed, self.epoch)))
+
+@patch
+def _round(self:Batches):
+    lists, rng = [], np.random.default_rng((self.seed, self.epoch))
+    while len(lists) < self.steps * self.world: lists += plan_batches(self.lengths, self.bs, rng)
+    if self.p_site: lists = self._by_site(lists, rng)
+    return self._mine(lists[:self.steps * self.world], rng)
+
+@patch
+def _by_site(self:Batches, lists, rng): # some of the batches replaced by batches of one site
+    where = self.sites[[self.examples.origin(i) for i in range(len(self.lengths))]]
+    windows = [np.flatnonzero(where == k) for k in np.unique(where)]
+    pool, out = [], []
+    for l in lists:
+        if not pool: pool = (p := plan_batches(self.lengths, self.bs, rng, windows=windows)) and [p[k] for k in rng.permutation(len(p))]
+        out.append(pool.pop() if rng.random() < self.p_site else l)
+    return out
+
+# %% ../nbs/06_data.ipynb #62ab8817
+@patch
+def _pass(self:Batches, p): # the pairs of pass `p`
+    if not self.last or self.last[0] != p:
+        rng = np.random.default_rng((self.seed, p))
+        lists = plan_batches(self.lengths, self.bs, rng, windows=self.examples.windows(rng))
+        self.last = p, self._mine(even(lists, self.world), rng)
+        self.counts[p:p+1] = [len(self.last[1])]
+    return self.last[1]
+
+@patch
+def _stream(self:Batches):
+    out, p, at = [], 0, self.epoch * self.steps
+    while len(out) < self.steps:
+        n = self.counts[p] if p < len(self.counts) else len(self._pass(p))
+        if at < n: out += self._pass(p)[at:at + self.steps - len(out)]
+        p, at = p + 1, max(0, at - n)
+    return out

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['PHASES', 'RANGES', 'MICRO', 'Settings', 'Phase', 'phase_for', 'get_phase', 'cast', 'resolve', 'explain']
 
-# %% ../nbs/20_phases.ipynb #ff92ff00
+# %% ../nbs/20_phases.ipynb #8ad46796
 import math
 from dataclasses import asdict, dataclass, fields, replace
 
 from .core import LayoutError, nearest
 
-# %% ../nbs/20_phases.ipynb #9f7fedb4
+# %% ../nbs/20_phases.ipynb #bbf75e52
 @dataclass(frozen=True)
 class Settings:
     "What a training run is told."
@@ -29,18 +29,24 @@ class Settings:
     floor: float = .2          # times below it weigh no more than it: the clip of 1/t
     p_full: float = .4         # share of examples with every word hidden
     p_free: float = .1         # share of batches with free slots: reading pictures without HTML
+    p_support: float = 0.      # share of batches from one site whose sections are shown to each other
     drop_pixels: float = .5    # share of batches without pixels
     drop_boxes: float = .05    # share of batches without node boxes
     drop_tokens: float = .25   # share of class tokens left out
+    drop_names: float = 0.     # share of sections without any class token
+    augment: int = 1           # variants of each section, made on the fly; 1: none but itself
+    transforms: str = 'trees+names' # kinds or names of changes, with + between
     jitter: float = .03        # std of the noise on the numbers that describe a node, each of about 0 to 1
     recolour: bool = True      # other colours for every picture, every time
+    layer_decay: float = 1.    # rate of each level against the one above it; below 1 suits a model that begins with another's weights
+    unfreeze: float = 0.       # share of the run in which levels are let loose, from the top down; 0: all from the start
     ema: float = .998          # how slowly the averaged weights follow
     patience: int = 15         # rounds without a better element F1 before stopping
     sample_steps: int = 8      # sampling steps when the model is used
     image_size: int = 128      # side of the square screenshot, pixels
     seed: int = 0              # of everything random
 
-# %% ../nbs/20_phases.ipynb #6cea2dc8
+# %% ../nbs/20_phases.ipynb #b6bdae85
 @dataclass(frozen=True)
 class Phase:
     "A row: for how many sections, and what differs from the defaults."
@@ -56,7 +62,7 @@ PHASES = [
     Phase('phase3', 'medium', 100_000, (.8, .15, .05), dict(size='base', patience=8, lr=6e-4, bs=64, dropout=.05)),
     Phase('phase4', 'large', math.inf, (.85, .1, .05), dict(size='huge', patience=5, lr=4e-4, bs=128, dropout=0., clip=1.))]
 
-# %% ../nbs/20_phases.ipynb #0926d535
+# %% ../nbs/20_phases.ipynb #368cfd33
 def phase_for(n:int # labelled sections to train on
              )->Phase:
     "The phase for a number of sections."
@@ -71,7 +77,7 @@ def get_phase(name:str, # 'auto', or the name of a phase
     if name not in (names := [p.name for p in PHASES]): raise LayoutError(f"there is no phase '{name}'" + nearest(name, ['auto', *names]))
     return next(p for p in PHASES if p.name == name)
 
-# %% ../nbs/20_phases.ipynb #ba7ccd63
+# %% ../nbs/20_phases.ipynb #9e0c0b02
 def cast(name:str, value):
     "Bring a setting, perhaps from the command line, to its type."
     kinds = {f.name: f.type for f in fields(Settings)}
@@ -83,9 +89,9 @@ def cast(name:str, value):
     try: return kind(value)
     except ValueError: raise LayoutError(f"setting {name}={value!r} is not of type {kind.__name__}. Example: --set {name}={getattr(Settings(), name)}") from None
 
-# %% ../nbs/20_phases.ipynb #952589f2
-RANGES = dict(bs=(1, 4096), rounds=(1, 10_000), lr=(1e-7, 1), warmup=(0, .9), dropout=(0, .9), p_full=(0, 1), p_free=(0, 1), drop_pixels=(0, 1),
-              drop_boxes=(0, 1), drop_tokens=(0, 1), ema=(0, .99999), floor=(.01, 1), patience=(1, 10_000), steps=(0, 10_000_000), sample_steps=(1, 1000))
+# %% ../nbs/20_phases.ipynb #02a3931d
+RANGES = dict(bs=(1, 4096), rounds=(1, 10_000), lr=(1e-7, 1), warmup=(0, .9), dropout=(0, .9), p_full=(0, 1), p_free=(0, 1), p_support=(0, 1), augment=(1, 1000), drop_pixels=(0, 1),
+              drop_boxes=(0, 1), drop_tokens=(0, 1), drop_names=(0, 1), layer_decay=(.01, 1), unfreeze=(0, 1), ema=(0, .99999), floor=(.01, 1), patience=(1, 10_000), steps=(0, 10_000_000), sample_steps=(1, 1000))
 
 MICRO = 200, dict(size='tiny', wrap_weight=1.)
 
@@ -97,7 +103,7 @@ def resolve(phase:Phase, n:int, **overrides)->Settings: # nothing left to derive
         if not low <= getattr(s, k) <= high: raise LayoutError(f'setting {k}={getattr(s, k)} is out of range: allowed are {low} to {high}.')
     return replace(s, steps=s.steps or min(6_000, max(500, 4 * n)))
 
-# %% ../nbs/20_phases.ipynb #cc5bddb0
+# %% ../nbs/20_phases.ipynb #a0baede7
 def explain(phase:Phase, n:int, settings:Settings)->str: # Markdown
     "Why this phase, and every setting it resolves to."
     low = PHASES[PHASES.index(phase) - 1].up_to + 1 if phase is not PHASES[0] else 1

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_NODES', 'as_structure', 'as_section', 'LayoutPredictor', 'write_layout', 'predict_to']
 
-# %% ../nbs/30_predict.ipynb #621c3443
+# %% ../nbs/30_predict.ipynb #7347235b
 import os
 import re
 import shutil
@@ -17,6 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 
+from .capture import capture
 from .core import Layout, LayoutError, Section, Structure
 from .data import Examples, plan_batches
 from .draw import overlay
@@ -27,7 +28,7 @@ from .run import Run, open_run
 from .sample import predict_tables
 from .slots import decode, element_boxes, layout_faults
 
-# %% ../nbs/30_predict.ipynb #c049a204
+# %% ../nbs/30_predict.ipynb #6fd04cdb
 def as_structure(structure)->tuple: # `Structure` or None, the section's size in CSS pixels or None
     "A structure from a `Structure`, a dict, HTML text, or the path of a JSON or HTML file or of an example's folder."
     if structure is None or isinstance(structure, Structure): return structure, None
@@ -38,7 +39,7 @@ def as_structure(structure)->tuple: # `Structure` or None, the section's size in
     if section.structure is None: raise LayoutError(f'{structure!s:.200}: no structure in it. Give a structure.json, example.json or HTML file.')
     return section.structure, section.size
 
-# %% ../nbs/30_predict.ipynb #e11bd18b
+# %% ../nbs/30_predict.ipynb #7c633063
 def _picture(image):
     "Something that can be opened, and its size."
     if image is None: return None, None
@@ -49,7 +50,7 @@ def _picture(image):
     if section.screenshot is None: raise LayoutError(f'{image}: no picture. Give a PNG, JPEG or WebP file, or an open PIL image.')
     return section.screenshot, section.size
 
-# %% ../nbs/30_predict.ipynb #ff1685df
+# %% ../nbs/30_predict.ipynb #360b0ed2
 def as_section(screenshot=None, # path or PIL image
                structure=None   # anything that `as_structure` takes
               )->Section:
@@ -58,7 +59,7 @@ def as_section(screenshot=None, # path or PIL image
     (picture, shown), (nodes, size) = _picture(screenshot), as_structure(structure)
     return Section('section', screenshot=picture, size=size or shown, structure=nodes)
 
-# %% ../nbs/30_predict.ipynb #fab484dd
+# %% ../nbs/30_predict.ipynb #9a6fd26a
 class LayoutPredictor:
     "A trained run as a function from screenshot, structure or both to a layout."
     def __init__(self,
@@ -76,7 +77,7 @@ class LayoutPredictor:
         "The layout of one section; a layout that it has is not looked at."
         return self.many([section])[0]
 
-# %% ../nbs/30_predict.ipynb #f5a26954
+# %% ../nbs/30_predict.ipynb #59b0a6fd
 MAX_NODES = 2000
 
 def _ready(section):
@@ -88,7 +89,7 @@ def _ready(section):
     cover = (max(x + w for x, _, w, _ in boxes), max(y + h for _, y, _, h in boxes)) if boxes else (0, 0)
     return replace(section, layout=None, size=section.size or (cover if min(cover) > 0 else None))
 
-# %% ../nbs/30_predict.ipynb #2ae4ac98
+# %% ../nbs/30_predict.ipynb #262123c6
 def _finish(layout, structure):
     "Boxes for elements that have none of their own, and short numbers."
     for e, box in zip(layout, element_boxes(layout, structure)):
@@ -105,7 +106,7 @@ def _batch(self:LayoutPredictor, sections):
     tables = predict_tables(self.model, examples, self.steps, bs=len(sections))
     return [_finish(decode(t, s.structure), s.structure) for t, s in zip(tables, sections)]
 
-# %% ../nbs/30_predict.ipynb #685b4c73
+# %% ../nbs/30_predict.ipynb #dd3b96cf
 @patch
 def many(self:LayoutPredictor, sections)->list: # a `Layout` per section, in their order
     "The layouts of many sections, in batches of similar length."
@@ -114,7 +115,7 @@ def many(self:LayoutPredictor, sections)->list: # a `Layout` per section, in the
     for rows in plan_batches(lengths, 24, np.random.default_rng(0)): out.update(zip(rows, self._batch([sections[i] for i in rows])))
     return [out[i] for i in range(len(sections))]
 
-# %% ../nbs/30_predict.ipynb #4f28309a
+# %% ../nbs/30_predict.ipynb #59832f69
 def _write(folder, name, obj):
     (folder/name).write_text(dumps(obj, indent=2) + '\n', encoding='utf-8')
     return loads((folder/name).read_bytes())
@@ -134,7 +135,7 @@ def write_layout(layout:Layout,
             raise LayoutError(f'{folder/name}: reads back to another layout. Its structure has names that version 1 cannot hold.')
     return folder
 
-# %% ../nbs/30_predict.ipynb #1aca57e1
+# %% ../nbs/30_predict.ipynb #a0d45e69
 def _name(source): # of the folder for an input
     if isinstance(source, Section): return re.sub(r'[^\w.~-]+', '-', source.id).strip('.-') or 'section'
     path = Path(os.path.abspath(source))
@@ -150,15 +151,19 @@ def _claim(out, name):
         except FileExistsError: k += 1
         else: return folder
 
-# %% ../nbs/30_predict.ipynb #20494d74
-def _read(source):
-    if isinstance(source, Section): return source
-    if re.match(r'[a-z][a-z0-9+.-]*://', str(source), re.I):
-        raise LayoutError('a web address has to be captured first, and capture is not part of this version. '
-                          'Save the section as HTML or as a PNG, and give that file.')
-    return read_section(source)
+# %% ../nbs/30_predict.ipynb #bceaaad9
+def _inputs(source, out, tell): # (name, what to read, or the `LayoutError` that it ended in) of all that one input stands for
+    if isinstance(source, Section): return [(source.id, source)]
+    scheme = re.match(r'([a-z][a-z0-9+.-]*)://', str(source), re.I)
+    if not scheme: return [(str(source), source)]
+    if scheme[1].lower() not in ('http', 'https'):
+        return [(source, LayoutError(f'addresses that begin with {scheme[1]}: are not opened; allowed are http:, https: and paths.'))]
+    try: return [(str(f), f) for f in capture(source, Path(out)/'captured', (1440,), tell=tell)]
+    except LayoutError as e: return [(source, e)]
 
-# %% ../nbs/30_predict.ipynb #a7bc0f54
+def _read(source): return source if isinstance(source, (Section, LayoutError)) else read_section(source)
+
+# %% ../nbs/30_predict.ipynb #f4181727
 def _try(f, *args): # what it returns, or the exception
     try: return f(*args)
     except Exception as e: return e
@@ -167,7 +172,7 @@ def _layouts(predictor, sections): # a `Layout` or an exception, per section
     done = _try(predictor.many, sections)
     return [_try(predictor.section, s) for s in sections] if isinstance(done, Exception) else done
 
-# %% ../nbs/30_predict.ipynb #fc690cea
+# %% ../nbs/30_predict.ipynb #351c524f
 def _put(source, section, layout, out):
     if isinstance(layout, Exception): raise layout
     folder, page = _claim(out, _name(source)), not isinstance(source, Section) and Path(source).suffix.lower() in PAGES
@@ -181,9 +186,9 @@ def _put(source, section, layout, out):
 
 def _reason(source, e): return str(e).removeprefix(f'{source}: ') if isinstance(e, LayoutError) else f'{type(e).__name__}: {e}'
 
-# %% ../nbs/30_predict.ipynb #718d2ee7
+# %% ../nbs/30_predict.ipynb #b3f04973
 def predict_to(run,               # a run folder, a `Run`, the word base, or a `LayoutPredictor`
-               inputs,            # example folders, JSON, picture or HTML files, or `Section`s
+               inputs,            # example folders, JSON, picture or HTML files, web addresses, or `Section`s
                out='predictions', # where the folders go
                steps=None,        # sampling steps; None: as the run was told
                tell=print         # receives a line per folder written
@@ -191,13 +196,12 @@ def predict_to(run,               # a run folder, a `Run`, the word base, or a `
     "Predict each input and write its layouts and picture; one that fails does not stop the others."
     predictor, folders, bad = run if isinstance(run, LayoutPredictor) else LayoutPredictor(run, steps), [], []
     Path(out).mkdir(parents=True, exist_ok=True)
-    inputs = list(inputs)
+    inputs = [pair for o in inputs for pair in _inputs(o, out, tell)]
     for k in range(0, len(inputs), 240):
-        sections = [_try(_read, o) for o in inputs[k:k+240]]
+        sections = [_try(_read, o) for _, o in inputs[k:k+240]]
         layouts = iter(_layouts(predictor, [s for s in sections if isinstance(s, Section)]))
-        for source, section in zip(inputs[k:k+240], sections):
-            done, who = section, source.id if isinstance(source, Section) else str(source)
-            if isinstance(section, Section): done = _try(_put, source, section, layout := next(layouts), out)
+        for (who, source), section in zip(inputs[k:k+240], sections):
+            done = _try(_put, source, section, layout := next(layouts), out) if isinstance(section, Section) else section
             if isinstance(done, Exception): bad.append((who, _reason(who, done)))
             else:
                 for note in section.notes: tell(f'put right: {who}: {note}')

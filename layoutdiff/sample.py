@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['WORDS', 'GIVEN_NAMES', 'surest', 'guided', 'propose', 'sample', 'to_tables', 'predict_tables']
 
-# %% ../nbs/13_sample.ipynb #6f5cac9b
+# %% ../nbs/13_sample.ipynb #a59b671b
 import torch
 from torch import Tensor
 
 from .core import LayoutError
-from .data import Batches, Examples
+from .data import Batches, Examples, collate
 from .model import ABSENT, GIVEN, NOISY, LayoutDiT, blank_state
 from .schedule import ddim_step
 from .slots import SlotTable, Vocab
 
-# %% ../nbs/13_sample.ipynb #38f57baa
+# %% ../nbs/13_sample.ipynb #9be98f59
 def surest(conf:Tensor,    # (B, N) confidence in the proposed word
            hidden:Tensor,  # (B, N) True where a word is still hidden
            keep:Tensor     # (B,) how many hidden words may be written now
@@ -24,7 +24,7 @@ def surest(conf:Tensor,    # (B, N) confidence in the proposed word
     rank = torch.where(hidden, conf, -1.).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     return hidden & (rank < keep[:, None])
 
-# %% ../nbs/13_sample.ipynb #f461e509
+# %% ../nbs/13_sample.ipynb #fb2072c9
 def guided(model, batch, state, guidance_scale=1.)->dict: # as the model's answer
     "The model's answer, guided by the picture."
     out = model(batch, state)
@@ -33,7 +33,7 @@ def guided(model, batch, state, guidance_scale=1.)->dict: # as the model's answe
     mix = lambda c, u: u + guidance_scale * (c - u)
     return {k: torch.where(out[k] < -1e3, out[k], mix(out[k], blind[k])) for k in out}
 
-# %% ../nbs/13_sample.ipynb #956a6c72
+# %% ../nbs/13_sample.ipynb #d677d321
 WORDS = ('label', 'wrap', 'depth')
 
 def propose(p:Tensor, # (B, N, words) probabilities
@@ -44,7 +44,7 @@ def propose(p:Tensor, # (B, N, words) probabilities
     words = torch.multinomial(q.flatten(0, -2), 1, generator=generator).view(p.shape[:-1])
     return words, p.gather(-1, words[..., None]).squeeze(-1)
 
-# %% ../nbs/13_sample.ipynb #6908d4d5
+# %% ../nbs/13_sample.ipynb #aa51f21f
 def _write_words(out, state, conf, said, mask, share, memory, temperature, generator):
     for k in WORDS:
         n, p = out[k].shape[-1], out[k].softmax(-1)
@@ -54,7 +54,7 @@ def _write_words(out, state, conf, said, mask, share, memory, temperature, gener
         now = surest(p, hidden, (hidden.sum(-1) * share).ceil().long())
         state[k], conf[k] = torch.where(now, words, state[k]), torch.where(now, p, conf[k])
 
-# %% ../nbs/13_sample.ipynb #2363e6d8
+# %% ../nbs/13_sample.ipynb #5f9fec69
 @torch.no_grad()
 def sample(model:LayoutDiT,
            batch:dict,            # a collated batch; answers in it are not looked at
@@ -80,7 +80,7 @@ def sample(model:LayoutDiT,
     boxes = torch.where((state['box_state'] == NOISY)[..., None], out['x0'].clamp(-1, 1), state['xt']) / 2 + .5
     return {**{k: state[k] for k in WORDS}, 'x0': boxes, 'x0_known': state['box_state'] != ABSENT, 'conf': conf['label']}
 
-# %% ../nbs/13_sample.ipynb #206653e9
+# %% ../nbs/13_sample.ipynb #8c88cc98
 def to_tables(result:dict, batch:dict, vocab:Vocab, sizes)->list: # a `SlotTable` per section
     "Slot tables from a sampled batch; `sizes` are the sections' (width, height) or None."
     tables = []
@@ -93,24 +93,28 @@ def to_tables(result:dict, batch:dict, vocab:Vocab, sizes)->list: # a `SlotTable
         tables.append(SlotTable(pick('label', vocab.labels), pick('wrap', vocab.wraps), boxes, depth, size, result['conf'][b, :n].tolist()))
     return tables
 
-# %% ../nbs/13_sample.ipynb #93ba9b99
+# %% ../nbs/13_sample.ipynb #71605864
 GIVEN_NAMES = ('structure', 'screenshot')
 
 def predict_tables(model:LayoutDiT,
                    examples:Examples,   # the sections
                    steps=8,             # sampling steps
                    given=GIVEN_NAMES,   # what the model may look at
-                   bs=24, seed=0, guidance_scale=1.)->list: # a `SlotTable` per section, in their order
+                   bs=24, seed=0, guidance_scale=1.,
+                   support:Examples=None # labelled sections of the same site, shown along
+                  )->list:             # a `SlotTable` per section, in their order
     "Sample a table for every section."
     if not set(given) <= set(GIVEN_NAMES): raise LayoutError(f'given={",".join(given)}; known are {", ".join(GIVEN_NAMES)} and their combination.')
     batches, out, was = Batches(examples, bs, free='structure' not in given), {}, model.training
     device = next(model.parameters()).device
+    shown = collate([support[i] for i in range(len(support))]) if support else {}
     model.eval()
     with torch.random.fork_rng([device] if device.type == 'cuda' else []):
         torch.manual_seed(seed)
         for i, rows in enumerate(batches.lists):
             batch = {k: v.to(device) for k, v in batches[i][0].items()}
             if 'screenshot' not in given: batch['has_image'] = torch.zeros_like(batch['has_image'])
+            if support: batch.update(support={k: v.to(device) for k, v in shown.items()}, shown_to=batch['has_image'].new_ones(len(rows), len(support)))
             tables = to_tables(sample(model, batch, steps, guidance_scale=guidance_scale), batch, examples.vocab, [examples.sections[r].size for r in rows])
             out.update(zip(rows, tables))
     model.train(was)

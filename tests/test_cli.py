@@ -117,8 +117,8 @@ def test_all_bad_or_no_run_is_exit_2(trained):
     folder, _ = trained
     code, _, err = ask('predict', 'runs/try-01', 'shot.png', cwd=folder)
     assert code == 2 and "did you mean 'try-001'" in err and err.count('\n') == 1
-    code, _, err = ask('predict', 'runs/try-001', 'https://example.com/', cwd=folder)
-    assert code == 2 and 'has to be captured first' in err
+    code, _, err = ask('predict', 'runs/try-001', 'ftp://example.com/', cwd=folder)
+    assert code == 2 and 'are not opened' in err
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='signals')

@@ -134,11 +134,11 @@ def inputs(tmp_path):
 
 
 def test_one_bad_input_does_not_stop_the_others(run, inputs):
-    names = ['bad.json', 'a/page.html', 'cut.png', 'b/page.html', 'page.png', 'gone', 'https://example.com/a.png']
+    names = ['bad.json', 'a/page.html', 'cut.png', 'b/page.html', 'page.png', 'gone', 'ftp://example.com/a.png']
     folders, bad = predict_to(run, [n if '://' in n else inputs/n for n in names], inputs/'out', tell=quiet)
     assert [f.name for f in folders] == ['page', 'page-2', 'page-3']
     assert [Path(p).name for p, _ in bad] == ['bad.json', 'cut.png', 'gone', 'a.png']
-    assert all(word in why for word, (_, why) in zip(['line 1', 'unreadable-image', 'missing-file', 'captured'], bad))
+    assert all(word in why for word, (_, why) in zip(['line 1', 'unreadable-image', 'missing-file', 'are not opened'], bad))
     assert sorted(p.name for p in (inputs/'out').iterdir()) == ['page', 'page-2', 'page-3']
     files = {'layout.json', 'layout.v2.json', 'overlay.png'}
     assert [{p.name for p in f.iterdir()} - files for f in folders] == [{'structure.json'}, {'structure.json'}, set()]

@@ -97,3 +97,35 @@ def test_prediction_is_the_same_in_any_company(tmp_path, items):
     together = [t.label for t in predict_tables(model, Examples(items.test, vocab), 1)]
     same = sum(a == b for x, y in zip(alone, together) for a, b in zip(x, y)) / sum(map(len, alone))
     assert same > .999
+
+
+def test_a_run_begins_with_another(tmp_path, items):
+    "Before its first step a run that begins with another gives that one's answers, whatever words it adds."
+    first = fit(Items(train=items.train[:6]), tmp_path, tell=quiet, **quick)
+    told, more = [], replace(items.train[7], layout=replace_type(items.train[7].layout, 'heading', 'title-of-mine'))
+    second = fit(Items(train=[more], val=[more], split_given=True), tmp_path, init=first.path, tell=told.append, steps=1, rounds=1, lr=1e-7, warmup=.9)
+    (old, v1, *_), (new, v2, *_) = first.loaded, second.loaded
+    assert v2.types[:len(v1.types)] == v1.types and 'title-of-mine' in v2.types and any('title-of-mine' in line for line in told)
+    assert torch.allclose(new.blocks[0].qkv.weight, old.blocks[0].qkv.weight, atol=1e-4)
+    assert torch.allclose(new.slots.label.weight[:len(v1.labels)], old.slots.label.weight[:-1], atol=1e-4)
+    assert second.config['init'] == str(first.path)
+
+
+def replace_type(layout, old, new):
+    return type(layout)([replace(e, type=new if e.type == old else e.type) for e in layout], layout.props)
+
+
+def test_lower_levels_learn_later_and_more_slowly(tmp_path, items):
+    first = fit(Items(train=items.train[:6]), tmp_path, tell=quiet, **quick)
+    frozen = fit(Items(train=items.train[:6]), tmp_path, init=first.path, tell=quiet, steps=3, rounds=1, layer_decay=.5, unfreeze=1, ema=0)
+    (old, *_), (new, *_) = first.loaded, frozen.loaded
+    assert not torch.equal(new.label.weight, old.label.weight) and torch.equal(new.slots.tag.weight, old.slots.tag.weight)
+
+
+def test_a_support_set_changes_the_answer_and_variants_are_trained_on(tmp_path, items):
+    run = fit(Items(train=items.train), tmp_path, tell=quiet, **{**quick, 'steps': 12}, p_support=1., augment=4)
+    model, vocab, *_ = run.loaded
+    few, shown = Examples(items.test[:3], vocab), Examples(items.val[:2], vocab)
+    alone, helped = predict_tables(model, few, 1), predict_tables(model, few, 1, support=shown)
+    assert model.cfg.support and all(a.conf != b.conf for a, b in zip(alone, helped))
+    assert helped == predict_tables(model, few, 1, support=shown)
