@@ -7,7 +7,7 @@ __all__ = ['Code', 'CODES', 'MOST', 'Look', 'KINDS', 'FIELDS', 'NEEDED', 'LEVELS
            'Fault', 'Finds', 'alike', 'same_aspect', 'Entry', 'Opened', 'open_section', 'Seen', 'minhash', 'situations',
            'seen', 'entries', 'copies', 'near_copies', 'Report', 'validate', 'fix']
 
-# %% ../nbs/05_check.ipynb #b7cf9a47
+# %% ../nbs/05_check.ipynb #c4560f65
 import base64, hashlib, json, math, multiprocessing, os, re, shutil, sys, threading, warnings
 from collections import Counter, defaultdict, namedtuple
 from concurrent.futures import ProcessPoolExecutor
@@ -29,7 +29,7 @@ from .items import (MAX_JSON, PAGES, PICTURES, SAMPLE, SPLITS, _unswap, _unswap_
                               write_section)
 from .slots import element_boxes, encode
 
-# %% ../nbs/05_check.ipynb #d17166ca
+# %% ../nbs/05_check.ipynb #c90cb294
 Code = namedtuple('Code', 'level meaning allowed fix')
 CODES = {}
 
@@ -38,7 +38,7 @@ def _codes(text):
         name, *rest = (o.strip() for o in line.split('|'))
         CODES[name] = Code(*rest)
 
-# %% ../nbs/05_check.ipynb #31c49349
+# %% ../nbs/05_check.ipynb #2d913cc3
 _codes('''
 missing-file     | error   | a file is named, or needed, and not there           | every named file exists                                    | add the file, or correct its name
 oversized-file   | error   | a JSON or HTML file is too large                    | at most 32,000,000 bytes                                   | split the page into sections
@@ -52,7 +52,7 @@ unchecked        | error   | checking the section stopped with an exception     
 missing-part     | warning | a section lacks what most others have               | all sections have the same parts                           | add the file; a misspelt name is not found
 ''')
 
-# %% ../nbs/05_check.ipynb #b2232955
+# %% ../nbs/05_check.ipynb #5c5ba227
 _codes('''
 bad-schema    | error   | a value has the wrong kind                        | see DESIGN.md, section 4                            | write the kind that is allowed
 bad-syntax    | error   | a key or a manifest does not follow the grammar   | tag.class#id['hint:value'], TYPE$N or TYPE@KEY@KEY  | write it as allowed
@@ -64,7 +64,7 @@ duplicate-key | note    | sibling keys are equal; all are kept, in order    | un
 swapped-files | error   | structure and layout stand in each other's place  | @ in keys of the layout only                        | swap the two
 ''')
 
-# %% ../nbs/05_check.ipynb #7d4f861c
+# %% ../nbs/05_check.ipynb #96ef1f53
 _codes('''
 dangling-reference | error   | the layout names a node that is not there             | nodes of the structure                               | correct the reference, or add the node
 node-used-twice    | error   | two elements stand for the same node                  | each node in one element                             | remove one, or add the sibling that the structure lost
@@ -77,7 +77,7 @@ outside-box        | warning | boxes reach outside the section, or are negative 
 lost-background    | note    | a background picture is in neither elements nor props | props bi, bo, bv                                     | name its node in the props
 ''')
 
-# %% ../nbs/05_check.ipynb #76e84a81
+# %% ../nbs/05_check.ipynb #5296c2ad
 _codes('''
 split-leak         | error   | the same content stands in two splits               | each content in one split                    | remove the copy from val or test
 near-leak          | warning | almost the same content stands in two splits        | sections that differ                         | look at both; give them one group
@@ -92,7 +92,7 @@ unlisted           | warning | something lies on disk that will not be read     
 manifest-size      | warning | the manifest gives another number than it lists     | the number listed                            | correct the number
 ''')
 
-# %% ../nbs/05_check.ipynb #f665a100
+# %% ../nbs/05_check.ipynb #6308a01c
 class Text(str):
     "Markdown that a notebook shows as such."
     def _repr_markdown_(self): return str(self)
@@ -102,7 +102,7 @@ def codes_table()->Text: # Markdown
     rows = [f'| `{k}` | {c.level} | {c.meaning} | {c.allowed} | {c.fix} |' for k, c in CODES.items()]
     return Text('\n'.join(['| code | level | meaning | allowed | what to do |', '|---|---|---|---|---|', *rows]))
 
-# %% ../nbs/05_check.ipynb #724a17d4
+# %% ../nbs/05_check.ipynb #b1ab95a1
 @dataclass
 class Fault:
     "One thing that is wrong, where, and what to do."
@@ -121,9 +121,9 @@ class Fault:
 
     def __str__(self):
         at = self.path + (f':{self.line}:{self.column}' if self.line else '')
-        return f'{at}: {self.code}: {self.found}. Allowed: {self.allowed}. To do: {self.fix}.'
+        return f'{at}: {self.code}: {self.found}{"" if self.found.endswith("?") else "."} Allowed: {self.allowed}. To do: {self.fix}.'
 
-# %% ../nbs/05_check.ipynb #40408aa9
+# %% ../nbs/05_check.ipynb #f751e636
 MOST = 50   # faults of one code kept per file
 
 class Finds:
@@ -138,7 +138,7 @@ class Finds:
 
     def has(self, path, level='error'): return any(f.path == path and f.level == level for f in self.faults)
 
-# %% ../nbs/05_check.ipynb #a3ed6b6a
+# %% ../nbs/05_check.ipynb #29af5c91
 _coded = re.compile(r'(?:[\w.-]+\.json: )?(?P<code>[a-z]+(?:-[a-z]+)+): (?P<found>.*)', re.S)
 
 def _told(message, path, finds):
@@ -153,7 +153,7 @@ def _told(message, path, finds):
     at = re.search(r'line (\d+),? column (\d+)', found)
     finds.add(code, path, found.rstrip('.'), line=int(at[1]) if at else None, column=int(at[2]) if at else None)
 
-# %% ../nbs/05_check.ipynb #6a6f53dc
+# %% ../nbs/05_check.ipynb #1a7f6326
 def _within(path, root): return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 def _rel(path, root):
@@ -169,7 +169,7 @@ def _refuse(path, root, finds):
     finds.add('path-escape', _rel(path, root) if _is_inside_text(path, root) else finds.section, f'{what} lies outside the dataset')
     return True
 
-# %% ../nbs/05_check.ipynb #339ffff7
+# %% ../nbs/05_check.ipynb #a8e6aa33
 def _json(path, root, finds):
     "The parsed file, or None with a fault."
     where = _rel(path, root)
@@ -182,12 +182,12 @@ def _json(path, root, finds):
     except LayoutError as e: _told(str(e), where, finds)
     except OSError as e: finds.add('missing-file', where, f'the file cannot be read ({e.strerror or e})')
 
-# %% ../nbs/05_check.ipynb #8aab6c9e
+# %% ../nbs/05_check.ipynb #da03c0e6
 Look = namedtuple('Look', 'size pixels grey blank')   # width and height, digest, 256 grey values, one colour only
 
 def _digest(*parts): return int.from_bytes(hashlib.blake2b(repr(parts).encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'big')
 
-# %% ../nbs/05_check.ipynb #8170abb1
+# %% ../nbs/05_check.ipynb #6f5b2fd0
 def _look(data, pixels=True):
     "Decode a whole picture, and what is kept of it; the digest of all pixels only where it is wanted."
     with Image.open(BytesIO(data)) as im: im.verify()
@@ -200,13 +200,13 @@ def _look(data, pixels=True):
     grey = Image.alpha_composite(Image.new('RGBA', (16, 16), 'white'), small.convert('RGBA')).convert('L')
     return Look(size, digest, np.asarray(grey).ravel().copy(), flat)
 
-# %% ../nbs/05_check.ipynb #e19c6a04
+# %% ../nbs/05_check.ipynb #c3100ef5
 def alike(a, b)->float: # -1 to 1; 0 where a picture has nearly no contrast
     "The correlation of two pictures' grey values."
     a, b = (x.astype(float) - x.mean() for x in (a, b))
     return float((a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum())) if min(a.std(), b.std()) > 2 else 0.
 
-# %% ../nbs/05_check.ipynb #7da77731
+# %% ../nbs/05_check.ipynb #e1f3bab4
 def _picture(path, root, finds, pixels=True):
     "The `Look` of a picture, or None with a fault."
     where = _rel(path, root)
@@ -221,7 +221,7 @@ def _picture(path, root, finds, pixels=True):
     except LayoutError as e: _told(str(e), where, finds)
     except Exception as e: finds.add('unreadable-image', where, f'decoding stops: {type(e).__name__}: {e}'[:160])
 
-# %% ../nbs/05_check.ipynb #560fdccd
+# %% ../nbs/05_check.ipynb #3b252b5c
 def same_aspect(picture:tuple, # width, height in pixels
                 size:tuple,    # width, height in CSS pixels
                 slack=1        # pixels of rounding
@@ -230,7 +230,7 @@ def same_aspect(picture:tuple, # width, height in pixels
     (W, H), (w, h) = picture, size
     return max((W - slack) / w, (H - slack) / h) <= min((W + slack) / w, (H + slack) / h)
 
-# %% ../nbs/05_check.ipynb #a465301a
+# %% ../nbs/05_check.ipynb #4991b206
 _real = lambda v: isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v)
 _whole = lambda v: type(v) is int
 _listed = lambda test: lambda v: isinstance(v, list) and all(map(test, v))
@@ -244,7 +244,7 @@ KINDS = {
     'a list of node numbers': _listed(_whole),
     '[x, y, width, height], sizes not negative': lambda v: _listed(_real)(v) and len(v) == 4 and v[2] >= 0 and v[3] >= 0}
 
-# %% ../nbs/05_check.ipynb #5d397132
+# %% ../nbs/05_check.ipynb #17b6c867
 _box = '[x, y, width, height], sizes not negative'
 FIELDS = dict(
     example=dict(id='a string or number', group='a string or number', screenshot='an object or a path',
@@ -257,12 +257,12 @@ FIELDS = dict(
     element=dict(type='a string', sources='a list of node numbers', parent='a whole number', box=_box, confidence='a number from 0 to 1'))
 NEEDED = dict(node=['tag'], element=['type'])
 
-# %% ../nbs/05_check.ipynb #a99e0319
+# %% ../nbs/05_check.ipynb #4874ae49
 def _repeated(obj, under, path, finds):
     for k, n in Counter(k for k, _ in pairs(obj)).items():
         if n > 1: finds.add('duplicate-key', path, f'{n} siblings share the key {k!r:.80} under {under!r:.80}')
 
-# %% ../nbs/05_check.ipynb #d355f611
+# %% ../nbs/05_check.ipynb #da36b8cd
 def _fields(d, what, where, path, finds):
     "Compare one object with its row of `FIELDS`; True where it is an object."
     if not isinstance(d, dict): return finds.add('bad-schema', path, f'{where} is {d!r:.60}', 'an object')
@@ -276,7 +276,7 @@ def _fields(d, what, where, path, finds):
         if d.get(k) in (None, ''): finds.add('bad-schema', path, f'{where} has no {k}', f'{k} is {kinds[k]}')
     return True
 
-# %% ../nbs/05_check.ipynb #9e172c4e
+# %% ../nbs/05_check.ipynb #c2486bc4
 def _parents(items, what, path, finds):
     for i, d in enumerate(items):
         p = d.get('parent') if isinstance(d, dict) else None
@@ -287,7 +287,7 @@ def _no_box(d): return {k: v for k, v in d.items() if k != 'box' or v is None or
 def _too_many(n, what, path, finds):
     if n > MAX_NODES: return finds.add('oversized-file', path, f'{n:,} {what}', f'at most {MAX_NODES:,}') or True
 
-# %% ../nbs/05_check.ipynb #dba84b71
+# %% ../nbs/05_check.ipynb #211e1036
 def _walk_nodes(nodes, path, finds):
     "Version 2 nodes."
     if _too_many(len(nodes), 'nodes', path, finds): return nodes
@@ -295,7 +295,7 @@ def _walk_nodes(nodes, path, finds):
     _parents(nodes, 'node', path, finds)
     return [_no_box(d) for d in nodes]
 
-# %% ../nbs/05_check.ipynb #8d81fb99
+# %% ../nbs/05_check.ipynb #b89a19a1
 def _walk_elements(obj, n, path, finds):
     "Version 2 elements of a layout over `n` nodes."
     used, out = {}, []
@@ -309,14 +309,14 @@ def _walk_elements(obj, n, path, finds):
     _parents(obj['elements'], 'element', path, finds)
     return {**obj, 'elements': _without_lost(out, path, finds), 'props': _walk_props(obj.get('props'), n, path, finds)}
 
-# %% ../nbs/05_check.ipynb #ff336520
+# %% ../nbs/05_check.ipynb #792e982e
 def _source(s, n, used, who, path, finds):
     if not 0 <= s < n: return finds.add('dangling-reference', path, f'{who} names node {s}', f'0 to {n - 1}')
     if s in used: return finds.add('node-used-twice', path, f'node {s} belongs to {used[s]} and to {who}')
     used[s] = who
     return True
 
-# %% ../nbs/05_check.ipynb #422ff884
+# %% ../nbs/05_check.ipynb #a074e461
 def _found(d): return {k: v for k, v in d.items() if k != 'lost'} if isinstance(d, dict) else d
 
 def _without_lost(elements, path, finds):
@@ -334,7 +334,7 @@ def _without_lost(elements, path, finds):
         out.append(_found(d) | {'parent': up(d)})
     return out
 
-# %% ../nbs/05_check.ipynb #56af7b89
+# %% ../nbs/05_check.ipynb #7efd9f4e
 def _walk_props(props, n, path, finds):
     "Version 2 props, with what the reader can use."
     out = {}
@@ -350,7 +350,7 @@ def _walk_props(props, n, path, finds):
                 if i not in out[k]: finds.add('dangling-reference', path, f'prop {k} names node {i}', f'0 to {n - 1}')
     return out
 
-# %% ../nbs/05_check.ipynb #8bbf8669
+# %% ../nbs/05_check.ipynb #ed0277d0
 _tags = set('a article aside button div figure footer form h1 h2 h3 h4 h5 h6 header img input li main nav ol p picture '
             'section span svg ul video'.split())
 _texts = ('text', 'src', 'svg', 'href', 'alt')
@@ -367,7 +367,7 @@ def _attribute(k, v, under, path, finds):
         finds.add('unknown-key', path, f'{under!r:.80} has {k!r} with a string, which is read as an attribute',
                   f'{{"{k}": {{"text": ...}}}}')
 
-# %% ../nbs/05_check.ipynb #7a2adbcb
+# %% ../nbs/05_check.ipynb #6eef35be
 def _walk_structure(obj, path, finds):
     "Version 1 structure: tell its faults."
     if not isinstance(obj, dict): return finds.add('bad-schema', path, f'the structure is {obj!r:.60}', 'an object of node keys')
@@ -383,7 +383,7 @@ def _walk_structure(obj, path, finds):
             except LayoutError as e: _told(str(e), path, finds)
             if isinstance(v, dict): todo.append((k, v))
 
-# %% ../nbs/05_check.ipynb #2386f50f
+# %% ../nbs/05_check.ipynb #41bbfdee
 def _clean_key(key, path, finds):
     "A layout key without empty parts; faults told."
     type_, *refs = re.split(r"@(?![^\[]*'\])", key)
@@ -397,7 +397,7 @@ def _clean_key(key, path, finds):
         except LayoutError as e: _told(str(e), path, finds)
     return '@'.join([type_, *(r for r in refs if r.strip())])
 
-# %% ../nbs/05_check.ipynb #31d4b9fc
+# %% ../nbs/05_check.ipynb #b6d4a798
 def _walk_layout(obj, path, finds):
     "Version 1 layout: tell its faults, give it back with clean keys."
     if not isinstance(obj, dict): return finds.add('bad-schema', path, f'the layout is {obj!r:.60}', 'an object of layout keys') or obj
@@ -418,7 +418,7 @@ def _walk_layout(obj, path, finds):
         if isinstance(rows[i][1], dict): out[i] = Pairs([(rows[c][0], out[c]) for c in kids[i]])
     return out[0]
 
-# %% ../nbs/05_check.ipynb #3629f54e
+# %% ../nbs/05_check.ipynb #a5f34511
 def _walk_props_v1(props, path, finds):
     out = {}
     if props is None: return out
@@ -432,7 +432,7 @@ def _walk_props_v1(props, path, finds):
         else: out[k] = v
     return out
 
-# %% ../nbs/05_check.ipynb #9cb32121
+# %% ../nbs/05_check.ipynb #c08839c3
 @dataclass
 class Entry:
     "Where one section lies."
@@ -441,7 +441,7 @@ class Entry:
     id: str = ''                # where a manifest gives one
     shots: tuple = ()           # folders where its picture may lie too
 
-# %% ../nbs/05_check.ipynb #03e0b5e7
+# %% ../nbs/05_check.ipynb #24cd82fd
 @dataclass
 class Opened:
     "A section as far as it can be read."
@@ -453,7 +453,7 @@ class Opened:
     lost: bool = False              # structure or layout is there, but cannot be read
     hints: tuple = (0, 0)           # references with and without hints, among those whose node has some
 
-# %% ../nbs/05_check.ipynb #5c5c5820
+# %% ../nbs/05_check.ipynb #fc2a1db6
 def _body(obj, what, items, path, finds):
     "A structure or layout out of its wrapper: body, props, and whether it is version 2."
     if not isinstance(obj, dict): return obj, None, False
@@ -469,7 +469,7 @@ def _body(obj, what, items, path, finds):
         return obj['structure'], obj.get('props') or props, False
     return obj, props, False
 
-# %% ../nbs/05_check.ipynb #412b4637
+# %% ../nbs/05_check.ipynb #efeede9a
 def _structure(obj, path, finds):
     "The structure, or None where it cannot be read."
     body, _, flat = _body(obj, 'structure', 'nodes', path, finds)
@@ -484,7 +484,7 @@ def _unusable(path, finds):
     mine = (f for f in finds.faults if f.path == path and 'empty part' not in f.found)
     return any(f.code in ('bad-schema', 'bad-syntax', 'bad-tree', 'oversized-file') for f in mine)
 
-# %% ../nbs/05_check.ipynb #e6507807
+# %% ../nbs/05_check.ipynb #6ba1638e
 def _layout(obj, structure, path, finds):
     "The layout as far as its references resolve, or None."
     body, props, flat = _body(obj, 'layout', 'elements', path, finds)
@@ -500,7 +500,7 @@ def _layout(obj, structure, path, finds):
     if not flat and structure: _name_twice(body['structure'], structure, path, finds)
     return layout
 
-# %% ../nbs/05_check.ipynb #53819963
+# %% ../nbs/05_check.ipynb #4bff1a71
 def _refs(layout):
     "All node keys that a clean layout of version 1 names: (`Node`, with hints?)."
     todo = [layout]
@@ -512,7 +512,7 @@ def _refs(layout):
                 yield node
             if isinstance(v, dict): todo.append(v)
 
-# %% ../nbs/05_check.ipynb #ac44998f
+# %% ../nbs/05_check.ipynb #533412e0
 def _name_twice(layout, structure, path, finds):
     mine = [f for f in finds.faults if f.path == path and f.code == 'dangling-reference']
     if not mine or any('no node has that key' in f.found for f in mine): return
@@ -520,10 +520,10 @@ def _name_twice(layout, structure, path, finds):
     for f in mine:
         key = (re.search(r"names '([^']*(?:\['[^']*'\])*)'", f.found) or [0, ''])[1].split('$')[0]
         if have[key] and named[key] > have[key]:
-            f.code, f.fix = 'node-used-twice', CODES['node-used-twice'].fix
+            f.code, (_, _, f.allowed, f.fix) = 'node-used-twice', CODES['node-used-twice']
             f.found = f'{f.found.split(", and")[0]}; the layout names it {named[key]} times, the structure has {have[key]}'
 
-# %% ../nbs/05_check.ipynb #7639961f
+# %% ../nbs/05_check.ipynb #cff80e31
 def _hint_count(obj, structure):
     body, _, flat = _body(obj, 'layout', 'elements', '', Finds())
     if flat or not structure or not isinstance(body, dict): return 0, 0
@@ -531,7 +531,7 @@ def _hint_count(obj, structure):
     with_ = [bool(n.hints) for n in _refs(body) if format_key(n) in hinted]
     return sum(with_), len(with_) - sum(with_)
 
-# %% ../nbs/05_check.ipynb #70d7a616
+# %% ../nbs/05_check.ipynb #f9a79e47
 def _parts_of_pair(folder, root, finds):
     "Parsed structure and layout, whether any was lost, and their paths."
     files = [folder/f'{n}.json' for n in ('structure', 'layout')]
@@ -544,7 +544,7 @@ def _parts_of_pair(folder, root, finds):
     for note in notes: _told(note, where[0], finds)
     return {'structure': parts[0], 'layout': parts[1]}, lost, where[::-1] if notes else where
 
-# %% ../nbs/05_check.ipynb #3df7808e
+# %% ../nbs/05_check.ipynb #c2671fe2
 def _parts_of_example(path, root, finds):
     obj, where, notes = _json(path, root, finds), _rel(path, root), []
     if obj is None: return {}, True, [where] * 2
@@ -560,10 +560,10 @@ def _parts_of_example(path, root, finds):
     for note in notes: _told(note, where, finds)
     return obj, False, [where] * 2
 
-# %% ../nbs/05_check.ipynb #a0038b0a
+# %% ../nbs/05_check.ipynb #a71fd1bc
 def _picture_in(folder, name='screenshot'): return next((p for s in PICTURES if os.path.lexists(p := folder/f'{name}{s}')), None)
 
-# %% ../nbs/05_check.ipynb #466fef18
+# %% ../nbs/05_check.ipynb #726b3dc1
 def _shot(entry, parts, where, root, finds):
     "Path of the picture or None, and its size as written."
     home = entry.path if entry.path.is_dir() else entry.path.parent
@@ -580,7 +580,7 @@ def _shot(entry, parts, where, root, finds):
     if found is None or not entry.shots: finds.add('missing-file', where, f'the screenshot {shot["path"]!r:.80} is not there')
     return found, size
 
-# %% ../nbs/05_check.ipynb #8450148a
+# %% ../nbs/05_check.ipynb #bd68da6f
 def open_section(entry:Entry, root)->Opened:
     "Read one section as far as possible, with all its faults; never raises."
     finds = Finds(_rel(entry.path, root))
@@ -588,7 +588,7 @@ def open_section(entry:Entry, root)->Opened:
     except Exception as e: finds.add('unchecked', finds.section, f'{type(e).__name__}: {e}'[:200])
     return Opened(None, finds.faults, lost=True)
 
-# %% ../nbs/05_check.ipynb #ef74f5f5
+# %% ../nbs/05_check.ipynb #54628a93
 def _open(entry, root, finds):
     path = entry.path
     if _refuse(path, root, finds) or not path.exists():
@@ -610,7 +610,7 @@ def _open(entry, root, finds):
     _content(sec, where, finds)
     return out
 
-# %% ../nbs/05_check.ipynb #190be43e
+# %% ../nbs/05_check.ipynb #4e0fcf57
 def _parts(entry, root, finds):
     path = entry.path
     if path.suffix.lower() in PICTURES: return {}, False, [finds.section] * 2
@@ -621,7 +621,7 @@ def _parts(entry, root, finds):
     if os.path.lexists(path/'example.json'): return _parts_of_example(path/'example.json', root, finds)
     return _parts_of_pair(path, root, finds)
 
-# %% ../nbs/05_check.ipynb #ccfdc8af
+# %% ../nbs/05_check.ipynb #c691fc18
 def _nothing(path, finds):
     if not path.is_dir(): return path.suffix.lower() not in PICTURES
     held = sorted(p.name for p in path.iterdir())[:8]
@@ -629,7 +629,7 @@ def _nothing(path, finds):
               'example.json, or structure.json, layout.json and screenshot.png')
     return True
 
-# %% ../nbs/05_check.ipynb #33e2b970
+# %% ../nbs/05_check.ipynb #c9b94391
 def _read_parts(out, parts, where, finds):
     "Structure and layout of an opened section; a layout over an unreadable structure is left alone."
     sec, raw = out.section, parts.get('structure')
@@ -641,13 +641,13 @@ def _read_parts(out, parts, where, finds):
         if not out.lost: out.hints = _hint_count(parts['layout'], sec.structure)
     out.lost = out.lost or any(parts.get(k) is not None and getattr(sec, k) is None for k in ('structure', 'layout'))
 
-# %% ../nbs/05_check.ipynb #fc95e13e
+# %% ../nbs/05_check.ipynb #6dcd1a85
 def _body_faults(obj, path, finds):
     body, props, flat = _body(obj, 'layout', 'elements', path, finds)
     if flat: _walk_elements(body, None, path, finds)
     else: _walk_layout(body, path, finds), _walk_props_v1(props, path, finds)
 
-# %% ../nbs/05_check.ipynb #ab879c87
+# %% ../nbs/05_check.ipynb #fcc68643
 def _content(sec, where, finds):
     "Faults of a section's content."
     if sec.layout is not None:
@@ -657,7 +657,7 @@ def _content(sec, where, finds):
     if sec.size: _outside(sec, where[0], finds)
     if sec.layout is not None and sec.structure is not None and not sec.layout.props: _background(sec, where[1], finds)
 
-# %% ../nbs/05_check.ipynb #684d4816
+# %% ../nbs/05_check.ipynb #c52f5036
 def _outside(sec, path, finds):
     boxes = [(f'node {i} ({n.tag})', n.box) for i, n in enumerate(sec.structure or ()) if n.box]
     boxes += [(f'element {i} ({e.type})', e.box) for i, e in enumerate(sec.layout or ()) if e.box and not e.sources]
@@ -666,7 +666,7 @@ def _outside(sec, path, finds):
         if w * h and (x < -1 or y < -1 or x + w > W + 1 or y + h > H + 1): out.append(f'{who} with {[x, y, w, h]}')
     if out: finds.add('outside-box', path, f'{len(out)} of {len(boxes)} boxes, first {out[0]}', f'0 to {W} across, 0 to {H} down')
 
-# %% ../nbs/05_check.ipynb #0780a814
+# %% ../nbs/05_check.ipynb #1ac4b6b6
 _behind = re.compile(r'background|(?:^|[-_])bg(?:$|[-_](?:im|pic|photo|vid|media|cover))')
 
 def _background(sec, path, finds):
@@ -678,7 +678,7 @@ def _background(sec, path, finds):
     if lost:
         finds.add('lost-background', path, ', '.join(repr(format_key(nodes[i])) for i in lost[:3]) + ' is dropped, and there are no props')
 
-# %% ../nbs/05_check.ipynb #12ed4d6e
+# %% ../nbs/05_check.ipynb #4c5b10db
 @dataclass
 class Seen:
     "What stays of a section after it was checked."
@@ -697,7 +697,7 @@ class Seen:
     types: Counter = field(default_factory=Counter)
     hints: tuple = (0, 0)
 
-# %% ../nbs/05_check.ipynb #8eff4e85
+# %% ../nbs/05_check.ipynb #26ac679b
 def _exact(sec, look):
     nodes = None if sec.structure is None else [(n.tag, n.parent, n.classes, n.id, sorted(n.hints.items()), n.text, sorted(n.attrs.items()),
                                                  n.box and tuple(round(float(x), 1) for x in n.box)) for n in sec.structure]
@@ -711,11 +711,11 @@ def _inner(sec, look):
     if len(nodes) < 3 or not any(n.text or n.classes or n.attrs for n in nodes): return 0
     return _digest([(n.tag, n.parent, n.classes, n.id, n.text) for n in nodes]) or 1
 
-# %% ../nbs/05_check.ipynb #bb0251f6
+# %% ../nbs/05_check.ipynb #c6502547
 _rng = np.random.default_rng(0)
 _mul, _add = _rng.integers(1, 2**63, 64, dtype=np.uint64) * np.uint64(2) + np.uint64(1), _rng.integers(0, 2**63, 64, dtype=np.uint64)
 
-# %% ../nbs/05_check.ipynb #c503302a
+# %% ../nbs/05_check.ipynb #d48756bf
 def _pieces(sec):
     "Small pieces of a section's structure, or of its layout where there is none."
     out, count = [], Counter()
@@ -734,14 +734,14 @@ def _pieces(sec):
         out.append((key, count[key]))
     return set(out)
 
-# %% ../nbs/05_check.ipynb #5ab786fd
+# %% ../nbs/05_check.ipynb #48c912d8
 def minhash(pieces)->np.ndarray|None: # 64 numbers, uint32
     "A signature whose equal share estimates the common share of two sets."
     if len(pieces) < 8: return None
     x = np.array([_digest(p) for p in pieces], dtype=np.uint64)
     return ((x[:, None] * _mul + _add) >> np.uint64(32)).min(0).astype(np.uint32)
 
-# %% ../nbs/05_check.ipynb #ef18be05
+# %% ../nbs/05_check.ipynb #aa856f7b
 def _folded(n, hints=False): return re.sub(r'\d+', '0', format_key(n, hints=hints))
 
 def _shapes(nodes):
@@ -750,7 +750,7 @@ def _shapes(nodes):
     for i in reversed(range(len(nodes))): out[i] = _digest(_folded(nodes[i], True), [out[c] for c in nodes.children[i]])
     return out
 
-# %% ../nbs/05_check.ipynb #ad356d6e
+# %% ../nbs/05_check.ipynb #c6d314d7
 def situations(sec)->list: # (digest of the situation, how it is labelled, node)
     "How a section labels each situation that others may share."
     nodes, label, shapes, out = sec.structure, encode(sec).label, _shapes(sec.structure), []
@@ -765,7 +765,7 @@ def situations(sec)->list: # (digest of the situation, how it is labelled, node)
     out.append((_digest('all', whole), repr(sec.layout.key()), 0))
     return out
 
-# %% ../nbs/05_check.ipynb #1a35b6be
+# %% ../nbs/05_check.ipynb #50685174
 def seen(opened:Opened, entry:Entry, path:str)->Seen:
     "Keep of a section what comparing it takes."
     s, look = opened.section, opened.look
@@ -777,7 +777,7 @@ def seen(opened:Opened, entry:Entry, path:str)->Seen:
                 np.array([(a, _digest(b), i) for a, b, i in ways], dtype=np.uint64).reshape(-1, 3),
                 Counter(e.type for e in s.layout or ()), opened.hints)
 
-# %% ../nbs/05_check.ipynb #ae0bbb52
+# %% ../nbs/05_check.ipynb #c4d8dd0e
 _files = ('example.json', 'structure.json', 'layout.json')
 _rank = {'train': 0, '': 0, 'test': 1, 'val': 2}   # of two copies, which one stays
 
@@ -785,7 +785,7 @@ def _is_example(folder): return folder.is_dir() and any(os.path.lexists(folder/f
 
 def _inside_of(folder): return sorted(p for p in folder.iterdir() if not p.name.startswith(('.', '__')))
 
-# %% ../nbs/05_check.ipynb #1c024d19
+# %% ../nbs/05_check.ipynb #718e2501
 def _list_examples(folder, split, root, finds):
     "Entries of one folder, as the reader would take them."
     found = _inside_of(folder)
@@ -794,7 +794,7 @@ def _list_examples(folder, split, root, finds):
     for p in loose if folders else (): finds.add('unlisted', _rel(p, root), 'a loose file beside example folders is not read')
     return [Entry(p, split) for p in folders or loose]
 
-# %% ../nbs/05_check.ipynb #099c5f80
+# %% ../nbs/05_check.ipynb #bb4e2354
 def _list_folder(root, finds):
     found = [p for p in _inside_of(root) if p.is_dir()]
     splits = [p for p in found if p.name.lower() in SPLITS]
@@ -805,7 +805,7 @@ def _list_folder(root, finds):
                       + nearest(p.name, ('train', 'val', 'test')))
     return [e for p in splits for e in _list_examples(p, SPLITS[p.name.lower()], root, finds)]
 
-# %% ../nbs/05_check.ipynb #c4fd7565
+# %% ../nbs/05_check.ipynb #e076d31d
 def _manifest(path, finds):
     "Its splits and paths; empty where it cannot be read."
     try:
@@ -823,7 +823,7 @@ def _manifest(path, finds):
         finds.add('bad-syntax', path.name, f'there is no split {k!r}{nearest(k, ("train", "val", "test"))}', 'train, val, test')
     return {SPLITS[k]: v for k, v in splits.items() if k in SPLITS}, d['paths'] if isinstance(d.get('paths'), dict) else {}
 
-# %% ../nbs/05_check.ipynb #90af198b
+# %% ../nbs/05_check.ipynb #7ae911bd
 def _ids(split, value, name, finds):
     "The ids that a manifest lists for one split."
     size, ids = (value.get('size'), value.get('examples')) if isinstance(value, dict) else (None, value)
@@ -835,7 +835,7 @@ def _ids(split, value, name, finds):
     if len(good) < len(ids): finds.add('bad-schema', name, f'{len(ids) - len(good)} ids of {split} are no names', 'ids')
     return good
 
-# %% ../nbs/05_check.ipynb #35e0e20c
+# %% ../nbs/05_check.ipynb #c508bd37
 def _places(path, paths):
     "Folders where examples and screenshots may lie, best first."
     base = path.parent/str(paths.get('base_dir', ''))
@@ -844,7 +844,7 @@ def _places(path, paths):
         return [f for n in names for b in (base, path.parent) if (f := b/n).is_dir()]
     return [*of('examples_dir', 'examples', 'processed/examples'), base], of('screenshots_dir', 'screenshots', 'processed/screenshots')
 
-# %% ../nbs/05_check.ipynb #35b3d883
+# %% ../nbs/05_check.ipynb #2f94ba63
 def _list_manifest(path, finds):
     splits, paths = _manifest(path, finds)
     root, (folders, shots) = path.parent, _places(path, paths)
@@ -864,14 +864,14 @@ def _list_manifest(path, finds):
     _unlisted(folders, listed, root, finds)
     return out
 
-# %% ../nbs/05_check.ipynb #f2c63ec8
+# %% ../nbs/05_check.ipynb #23e33c67
 def _unlisted(folders, listed, root, finds):
     homes = {p.parent for p in listed} or set(folders[:1])
     for p in (p for home in sorted(homes) for p in _inside_of(home)):
         if p not in listed and (p.suffix == '.json' or _is_example(p)):
             finds.add('unlisted', _rel(p, root), 'the manifest does not list it')
 
-# %% ../nbs/05_check.ipynb #a17e977e
+# %% ../nbs/05_check.ipynb #36816c0f
 def entries(data, finds:Finds)->tuple: # root of the dataset, list of `Entry`
     "What a dataset consists of."
     path = SAMPLE if str(data) == 'sample' else Path(data)
@@ -886,7 +886,7 @@ def entries(data, finds:Finds)->tuple: # root of the dataset, list of `Entry`
                           'Data of another kind is first brought in with `layoutdiff convert`.')
     return path, found
 
-# %% ../nbs/05_check.ipynb #fe62ede2
+# %% ../nbs/05_check.ipynb #4da08b0d
 def _one(entry, root):
     "Check one section; faults and `Seen`."
     opened = open_section(entry, root)
@@ -894,7 +894,7 @@ def _one(entry, root):
 
 def _some(chunk, root): return [_one(e, root) for e in chunk]
 
-# %% ../nbs/05_check.ipynb #145e1a5e
+# %% ../nbs/05_check.ipynb #62beba26
 def _context():
     "Forking copies threads badly, so it is done only where there are none."
     ways = multiprocessing.get_all_start_methods()
@@ -903,7 +903,7 @@ def _context():
 
 def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
-# %% ../nbs/05_check.ipynb #1de7a544
+# %% ../nbs/05_check.ipynb #387c4a75
 def _each(found, root, workers=None):
     "(faults, `Seen` or None) of every entry, in order."
     workers, chunks = workers or min(_cores(), 16), [found[i:i+32] for i in range(0, len(found), 32)]
@@ -918,7 +918,7 @@ def _each(found, root, workers=None):
         except (BrokenProcessPool, OSError): chunks = chunks[done:]   # no processes here: go on alone
     for chunk in chunks: yield from _some(chunk, root)
 
-# %% ../nbs/05_check.ipynb #994c8dc3
+# %% ../nbs/05_check.ipynb #c0255155
 def copies(all_seen:list)->list: # (code, index of the copy, index of the original)
     "Equal sections, across splits and within."
     first, out = {}, []
@@ -931,7 +931,7 @@ def copies(all_seen:list)->list: # (code, index of the copy, index of the origin
         for d in (exact, inner): d.setdefault(s.split, i)
     return out
 
-# %% ../nbs/05_check.ipynb #e1a6c5a1
+# %% ../nbs/05_check.ipynb #2471bf6c
 def _runs(keys):
     "Positions of equal rows, where there are two or more."
     keys = np.ascontiguousarray(keys)
@@ -940,7 +940,7 @@ def _runs(keys):
     new = np.flatnonzero(np.r_[True, flat[order][1:] != flat[order][:-1], True])
     return (order[a:b].tolist() for a, b in zip(new, new[1:]) if b - a > 1)
 
-# %% ../nbs/05_check.ipynb #940118ce
+# %% ../nbs/05_check.ipynb #1689ee6f
 def _candidates(rows, splits, bands, most=4):
     "i -> earlier rows that share a band with it, a few of each split for every bucket."
     out = defaultdict(set)
@@ -952,7 +952,7 @@ def _candidates(rows, splits, bands, most=4):
                 if sum(splits[j] == splits[i] for j in mates) < most: mates.append(i)
     return {i: sorted(out[i]) for i in sorted(out)}
 
-# %% ../nbs/05_check.ipynb #30ba0042
+# %% ../nbs/05_check.ipynb #60bc9d6b
 def _pairs_by_sign(ss):
     "(i, j, share) of sections with many pieces in common, or fewer and the same picture."
     at = [i for i, s in enumerate(ss) if s.sign is not None]
@@ -964,7 +964,7 @@ def _pairs_by_sign(ss):
             enough = share >= .85 and (a.parts[1] or b.parts[1] or not (a.parts[0] and b.parts[0]))
             if same or enough or share == 1: yield at[i], at[j], float(share)
 
-# %% ../nbs/05_check.ipynb #0370b592
+# %% ../nbs/05_check.ipynb #28ffb015
 def _pairs_by_look(ss):
     "The same for sections that are pictures only."
     at = [i for i, s in enumerate(ss) if s.sign is None and s.grey is not None]
@@ -973,7 +973,7 @@ def _pairs_by_look(ss):
         for j in js:
             if (share := alike(ss[at[i]].grey, ss[at[j]].grey)) > .99: yield at[i], at[j], share
 
-# %% ../nbs/05_check.ipynb #46860407
+# %% ../nbs/05_check.ipynb #dae52592
 def near_copies(all_seen:list, skip=())->list: # (code, index, index of the other, share in common)
     "Almost equal sections, each with the nearest before it; `skip`: indices known as copies."
     order = [i for i in sorted(range(len(all_seen)), key=lambda i: (_rank[all_seen[i].split], i)) if i not in skip]
@@ -984,7 +984,7 @@ def near_copies(all_seen:list, skip=())->list: # (code, index, index of the othe
             if across or not ss[i].grouped or ss[i].group != ss[j].group: best[i] = max(best.get(i, (False, 0., j)), (across, share, j))
     return [('near-leak' if across else 'near-duplicate', order[i], order[j], share) for i, (across, share, j) in sorted(best.items())]
 
-# %% ../nbs/05_check.ipynb #0ac49632
+# %% ../nbs/05_check.ipynb #bdaf8ebe
 def _conflicts(all_seen, skip):
     "Situations that are labelled in more than one way: lists of (way, indices of sections, node)."
     rows = [(np.full(len(s.ways), i, dtype=np.uint64), s.ways) for i, s in enumerate(all_seen) if len(s.ways) and i not in skip]
@@ -1000,7 +1000,7 @@ def _conflicts(all_seen, skip):
         out.append([(list(dict.fromkeys(who[c:d].astype(int).tolist())), int(ways[c, 2])) for c, d in zip(cut, cut[1:])])
     return out
 
-# %% ../nbs/05_check.ipynb #b3531588
+# %% ../nbs/05_check.ipynb #89a82b26
 def _situation_text(opened, node):
     "What a situation is, in words, and how this section labels it."
     sec, s = opened.section, opened.section.structure
@@ -1009,7 +1009,7 @@ def _situation_text(opened, node):
     if len(kids) == 1: return f'{_folded(s[kids[0]])!r} as the only child of {_folded(s[node])!r}', way
     return f'the children {", ".join(_folded(s[c]) for c in kids if s[c].classes or s[c].id)} of {_folded(s[node])!r}', f'labelled {way}'
 
-# %% ../nbs/05_check.ipynb #82e49ec6
+# %% ../nbs/05_check.ipynb #f7c8628a
 def _conflict(ways, all_seen, opened, finds):
     ways = sorted(ways, key=lambda w: -len(w[0]))
     texts = [_situation_text(opened(w[0][0]), w[1]) for w in ways]
@@ -1023,7 +1023,7 @@ def _conflict(ways, all_seen, opened, finds):
     finds.add('inconsistent-label', path, f"{what} is {'; '.join(say(w, t) for w, t in zip(ways[:4], texts))}",
               fix='choose one way for all' + ('' if whole or len(ways[0][0]) == len(ways[1][0]) else f'; most are {texts[0][1]}'))
 
-# %% ../nbs/05_check.ipynb #8e798221
+# %% ../nbs/05_check.ipynb #ee7eecfb
 def _labels(types, first, split_given, finds):
     "Types seen too rarely to learn; where a training split is given, it counts."
     everywhere = sum(types.values(), Counter())
@@ -1031,9 +1031,9 @@ def _labels(types, first, split_given, finds):
         n = types['train'][t] if split_given else everywhere[t]
         finds.section = first[t]
         if n < 5:
-            finds.add('rare-label', first[t], f'{t!r} is seen {n} times' + (f' in train, {everywhere[t]} in all' if split_given else ''))
+            finds.add('rare-label', first[t], f'{t!r} is seen {n} time{"s" * (n != 1)}' + (f' in train, {everywhere[t]} in all' if split_given else ''))
 
-# %% ../nbs/05_check.ipynb #53b8ac18
+# %% ../nbs/05_check.ipynb #18e25a9d
 def _groups_cut(all_seen, leaked, finds):
     by = defaultdict(lambda: defaultdict(list))
     for i, s in enumerate(all_seen):
@@ -1043,7 +1043,7 @@ def _groups_cut(all_seen, leaked, finds):
         finds.section = min(splits.items(), key=lambda o: (len(o[1]), o[0]))[1][0]
         finds.add('group-cut', finds.section, f"the group {g!r:.60} has {' and '.join(f'{len(v)} in {k}' for k, v in splits.items())}")
 
-# %% ../nbs/05_check.ipynb #f84ee17b
+# %% ../nbs/05_check.ipynb #e8c85e61
 def _ids_twice(all_seen, finds):
     first = {}
     for s in all_seen:
@@ -1051,7 +1051,7 @@ def _ids_twice(all_seen, finds):
             finds.section = s.path
             finds.add('duplicate-id', s.path, f'the id {s.id!r:.80} is also that of {first[s.id]}')
 
-# %% ../nbs/05_check.ipynb #9aab22b6
+# %% ../nbs/05_check.ipynb #b0d3f2d1
 def _uneven(all_seen, finds):
     "Parts that a few lack, and hints that only some references carry."
     for k, part in enumerate(('screenshot', 'structure', 'layout')):
@@ -1063,10 +1063,10 @@ def _uneven(all_seen, finds):
     finds.section = ''
     if with_ and without: finds.add('uneven-hints', '.', f'{with_} references carry the hints of their node, {without} do not')
 
-# %% ../nbs/05_check.ipynb #70c66976
+# %% ../nbs/05_check.ipynb #6cfa555b
 LEVELS = ('error', 'warning', 'note')
 
-# %% ../nbs/05_check.ipynb #2c70a34c
+# %% ../nbs/05_check.ipynb #bc04413f
 @dataclass
 class Report:
     "All faults of a dataset."
@@ -1090,7 +1090,7 @@ class Report:
         "1 where there is an error; warnings and notes do not fail. Wrong use (2) is an exception."
         return int(any(f.level == 'error' for f in self.faults))
 
-# %% ../nbs/05_check.ipynb #f81e83dc
+# %% ../nbs/05_check.ipynb #2143bfa0
 @patch
 def by_code(self:Report)->dict: # code -> faults, gravest first
     "Faults grouped."
@@ -1099,7 +1099,7 @@ def by_code(self:Report)->dict: # code -> faults, gravest first
     for f in sorted(self.faults, key=lambda f: (LEVELS.index(f.level), order[f.code])): out[f.code].append(f)
     return dict(out)
 
-# %% ../nbs/05_check.ipynb #10d2b38c
+# %% ../nbs/05_check.ipynb #3a299df8
 @patch
 def headline(self:Report)->str:
     "The outcome in one line."
@@ -1107,7 +1107,7 @@ def headline(self:Report)->str:
     parts = ', '.join(f'{k or "all"} {n:,}' for k, n in self.splits.items())
     return f"{many(self.sections, 'section')} ({parts}): " + ', '.join(many(n, l) for l, n in self.levels.items())
 
-# %% ../nbs/05_check.ipynb #7d1abf87
+# %% ../nbs/05_check.ipynb #3987f15d
 @patch
 def summary(self:Report, n=3)->str: # Markdown
     "The report in Markdown, with `n` places of each kind."
@@ -1122,11 +1122,11 @@ def summary(self:Report, n=3)->str: # Markdown
 
 def _quoted(text): return re.sub(r'([*_<>|`\[\]$])', r'\\\1', text)
 
-# %% ../nbs/05_check.ipynb #e3f9227f
+# %% ../nbs/05_check.ipynb #81458cac
 @patch
 def _repr_markdown_(self:Report): return self.summary()
 
-# %% ../nbs/05_check.ipynb #688ffa35
+# %% ../nbs/05_check.ipynb #9869b253
 @patch
 def to_json(self:Report)->str: # JSON text
     "Everything, for programs."
@@ -1134,7 +1134,7 @@ def to_json(self:Report)->str: # JSON text
     return dumps({'data': str(self.root or ''), 'sections': self.sections, 'splits': self.splits, 'levels': self.levels,
                   'counts': dict(self.counts), 'exit_code': self.exit_code, 'faults': faults}, indent=1)
 
-# %% ../nbs/05_check.ipynb #2a6a0efa
+# %% ../nbs/05_check.ipynb #cb87994b
 def _survey(data, workers, tell):
     "Faults, what was seen, root and entries."
     finds = Finds()
@@ -1150,7 +1150,7 @@ def _survey(data, workers, tell):
         if tell and (k + 1) % 1000 == 0: tell(f'{k + 1:,} of {len(found):,} sections')
     return finds, faults, kept, types, first, root, found
 
-# %% ../nbs/05_check.ipynb #d934deb9
+# %% ../nbs/05_check.ipynb #a5cad8f2
 def _copies_told(twice, almost, kept, finds):
     told = [(c, i, f'the same content as {kept[j].path}') for c, i, j in twice]
     told += [(c, i, f'like {kept[j].path}, about {share:.0%} in common') for c, i, j, share in almost]
@@ -1158,7 +1158,7 @@ def _copies_told(twice, almost, kept, finds):
         finds.section = kept[i].path
         finds.add(code, kept[i].path, found)
 
-# %% ../nbs/05_check.ipynb #14ffafe0
+# %% ../nbs/05_check.ipynb #c984b864
 def validate(path,         # a folder, a manifest (.yaml), or the word 'sample'
              near=True,    # look for near copies too
              workers=None, # processes; None: one per core where there are 256 sections or more
@@ -1178,7 +1178,7 @@ def validate(path,         # a folder, a manifest (.yaml), or the word 'sample'
     splits = Counter(e.split for e in found)
     return Report(faults + finds.faults, {k: splits[k] for k in ('', 'train', 'val', 'test') if splits[k]}, root, by_path)
 
-# %% ../nbs/05_check.ipynb #ef0cb876
+# %% ../nbs/05_check.ipynb #ca4e7ea9
 _weight = dict(error=100, warning=10, note=1)
 
 @patch
@@ -1190,7 +1190,7 @@ def worst(self:Report, n=10)->list: # (path, its faults)
     def score(faults): return sum(_weight[f.level] for f in {f.code: f for f in faults}.values()) + .1 * len(faults)
     return sorted(by.items(), key=lambda o: -score(o[1]))[:n]
 
-# %% ../nbs/05_check.ipynb #64befa8d
+# %% ../nbs/05_check.ipynb #f001c809
 def _thumb(path, width=420):
     with Image.open(path) as im:
         im = im.convert('RGB')
@@ -1198,7 +1198,7 @@ def _thumb(path, width=420):
         im.save(f := BytesIO(), 'PNG')
     return f.getvalue()
 
-# %% ../nbs/05_check.ipynb #e41e9011
+# %% ../nbs/05_check.ipynb #3366f402
 def _shown(entry, root):
     "The section as an <img>, or a word on why there is none."
     try:
@@ -1208,7 +1208,7 @@ def _shown(entry, root):
     except (LayoutError, OSError, ValueError) as e: return f'<p class="none">cannot be drawn: {escape(str(e)[:200])}</p>'
     return f'<img alt="{escape(sec.id)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
-# %% ../nbs/05_check.ipynb #46e48e6d
+# %% ../nbs/05_check.ipynb #5108261e
 _page = '''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>
 body {{ font: 15px/1.5 system-ui, sans-serif; color: #1e293b; max-width: 1080px; margin: 2em auto; padding: 0 1em }}
@@ -1222,7 +1222,7 @@ td, th {{ text-align: left; vertical-align: top; padding: .3em .8em .3em 0; bord
 summary {{ cursor: pointer; margin: .4em 0 }}</style><h1>{title}</h1><p>{headline}</p>{body}</html>
 '''
 
-# %% ../nbs/05_check.ipynb #c98fb7ef
+# %% ../nbs/05_check.ipynb #ccd62af9
 def _items_html(faults, n=200):
     def row(f):
         at = escape(f.path) + (f':{f.line}:{f.column}' if f.line else '')
@@ -1230,7 +1230,7 @@ def _items_html(faults, n=200):
     more = f'<li>and {len(faults) - n:,} more: --json has all</li>' if len(faults) > n else ''
     return '<ul>' + ''.join(map(row, faults[:n])) + more + '</ul>'
 
-# %% ../nbs/05_check.ipynb #5a3515c5
+# %% ../nbs/05_check.ipynb #da323511
 def _kinds_html(groups):
     "The table of kinds."
     rows = [f'<tr><td class="{fs[0].level}">{fs[0].level}</td><td><code>{c}</code></td><td class="n">{len(fs):,}</td>'
@@ -1242,7 +1242,7 @@ def _card(path, faults, picture):
     told = ''.join(f'<li><b class="{f.level}">{f.code}</b> {escape(f.found)}</li>' for f in faults[:12])
     return f'<div class="card"><div>{picture}</div><div class="told"><b>{escape(path)}</b><ul>{told}</ul></div></div>'
 
-# %% ../nbs/05_check.ipynb #1847e65b
+# %% ../nbs/05_check.ipynb #8f2bd289
 @patch
 def html(self:Report, path, n=10)->Path: # the file written
     "Write the report as one self-contained page, with pictures of the worst `n` sections."
@@ -1256,7 +1256,7 @@ def html(self:Report, path, n=10)->Path: # the file written
     Path(path).write_text(_page.format(title=title, headline=self.headline(), body=body), encoding='utf-8')
     return Path(path)
 
-# %% ../nbs/05_check.ipynb #afb76b82
+# %% ../nbs/05_check.ipynb #a9c4e653
 REPAIRS = {
     'swapped-files': 'swapped back', 'duplicate-key': 'kept apart, as nodes of their own', 'bad-syntax': 'the empty part was left out',
     'dangling-reference': 'the reference was dropped', 'node-used-twice': 'the second use was dropped',
@@ -1266,7 +1266,7 @@ REPAIRS = {
     'unreadable-image': 'kept without its picture; the original is in quarantine', 'uneven-hints': 'version 2 has no hints in references'}
 UNREADABLE = ('bad-schema', 'bad-tree', 'unreadable-json', 'oversized-file', 'unchecked')   # their sections go to quarantine
 
-# %% ../nbs/05_check.ipynb #7122e02f
+# %% ../nbs/05_check.ipynb #93bf79bf
 def _empty_out(out, root):
     out, root = Path(out).resolve(), Path(root).resolve()
     if out == root or out.is_relative_to(root) or root.is_relative_to(out):
@@ -1275,7 +1275,7 @@ def _empty_out(out, root):
         raise LayoutError(f'{out} is not empty. Name a new folder for the repaired copy.')
     return out
 
-# %% ../nbs/05_check.ipynb #9b7992a6
+# %% ../nbs/05_check.ipynb #b8efde95
 def _free(name, used):
     "A folder name that no other section has, on any system."
     name = re.sub(r'[^\w.~-]+', '-', name).strip('-.')[:100].lstrip('_') or 'section'
@@ -1284,7 +1284,7 @@ def _free(name, used):
     used.add(out.lower())
     return out
 
-# %% ../nbs/05_check.ipynb #b51b2787
+# %% ../nbs/05_check.ipynb #4a741ab7
 def _quarantine(entry, root, out, rel, faults, used):
     "Copy an example's own files, and why it is here."
     to = out/'quarantine'/_free(rel.replace('/', '--'), used)
@@ -1296,14 +1296,14 @@ def _quarantine(entry, root, out, rel, faults, used):
     (to/'reason.json').write_text(dumps(reason, indent=1) + '\n', encoding='utf-8')
     return f'quarantine/{to.name}'
 
-# %% ../nbs/05_check.ipynb #956068cc
+# %% ../nbs/05_check.ipynb #fdac195d
 def _renamed(sec, used):
     id = _free(sec.id, used) if sec.id.lower() in used else sec.id
     name = id if id != sec.id else _free(sec.id, used)
     group = id if sec.group == sec.id else sec.group
     return replace(sec, id=id, group=group), name
 
-# %% ../nbs/05_check.ipynb #451c31c4
+# %% ../nbs/05_check.ipynb #07e15a29
 def _keep(opened, entry, rel, root, out, split, used, change):
     "Write one section that can be read."
     sec, name = _renamed(opened.section, used[''])
@@ -1314,7 +1314,7 @@ def _keep(opened, entry, rel, root, out, split, used, change):
     bad = [f for f in opened.faults if f.code in ('unreadable-image', 'oversized-image')]
     if bad: _quarantine(entry, root, out, rel, bad, used['quarantine'])
 
-# %% ../nbs/05_check.ipynb #bbde06e4
+# %% ../nbs/05_check.ipynb #e51462f5
 def _repair(rel, entry, root, out, cut, used, change):
     "Write one section, or put it in quarantine."
     opened = open_section(entry, root)
@@ -1327,7 +1327,7 @@ def _repair(rel, entry, root, out, cut, used, change):
         split = 'train'
     _keep(opened, entry, rel, root, out, split, used, change)
 
-# %% ../nbs/05_check.ipynb #02010fab
+# %% ../nbs/05_check.ipynb #2f95a676
 def _tell_rest(report, out, rows, say):
     "What was left, in words and in changes.json."
     done = {r['code'] for r in rows} | {'uneven-hints'}
@@ -1337,7 +1337,7 @@ def _tell_rest(report, out, rows, say):
     out.mkdir(parents=True, exist_ok=True)
     (out/'changes.json').write_text(dumps({'from': str(report.root), 'changes': rows, 'left': left}, indent=1) + '\n', encoding='utf-8')
 
-# %% ../nbs/05_check.ipynb #f40f9d04
+# %% ../nbs/05_check.ipynb #0018c151
 def fix(path,     # a folder, a manifest (.yaml), or the word 'sample'
         out,      # a new folder for the repaired copy
         tell=None # called with each line
