@@ -8,7 +8,7 @@ __all__ = ['TAG_TYPES', 'FIGURES', 'WHOLE', 'BUTTON_LOOK', 'N_BAG', 'MOST', 'CLA
            'common_layout', 'thumbnails', 'fit_common', 'fit_lookalike', 'onepass_weights', 'fit_onepass', 'Baseline',
            'fit_baseline']
 
-# %% ../nbs/24_baselines.ipynb #338e1d73
+# %% ../nbs/24_baselines.ipynb #b023eb94
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +29,7 @@ from .sample import predict_tables
 from .slots import SlotTable, encode, encode_free
 from .train import fit
 
-# %% ../nbs/24_baselines.ipynb #48c3167c
+# %% ../nbs/24_baselines.ipynb #574a9828
 TAG_TYPES = {**{f'h{k}': 'heading' for k in range(1, 7)}, **dict(
     p='paragraph', pre='paragraph', img='image', picture='image', figure='image', svg='icon', video='video', iframe='video', audio='audio',
     ul='list', ol='list', dl='list', hr='divider', nav='menu', form='form', details='accordion', table='table', blockquote='quote',
@@ -41,7 +41,7 @@ BUTTON_LOOK = re.compile(r'btn|button|cta', re.I)
 def looks_like_button(node): # a tag, or a name that says so
     return node.tag == 'button' or bool(BUTTON_LOOK.search(' '.join((*node.classes, node.id, node.attrs.get('role', '')))))
 
-# %% ../nbs/24_baselines.ipynb #60803ff0
+# %% ../nbs/24_baselines.ipynb #454817dd
 def tags_inside(structure:Structure, i:int)->set:
     "The tags below node `i`."
     depth, out = structure.depth, set()
@@ -65,7 +65,7 @@ def content_type(structure:Structure, i:int)->str|None: # an element type, or No
     if n.tag == 'div' and len(kids) == 1 and kids[0].tag in ('a', 'button') and not n.text: return 'button'
     return 'paragraph' if n.text.strip() and not kids else None
 
-# %% ../nbs/24_baselines.ipynb #3e07b75b
+# %% ../nbs/24_baselines.ipynb #18c0b672
 def is_grid(structure, i):
     hints, kids = structure[i].hints, structure.children[i]
     row = hints.get('d') == 'flex' and str(hints.get('dir', 'row')).startswith('row') and not any(content_type(structure, c) for c in kids)
@@ -75,7 +75,7 @@ def only_child(structure, i):
     p = structure[i].parent
     return len(structure.children[p]) == 1 if p >= 0 else len(roots(structure)) == 1
 
-# %% ../nbs/24_baselines.ipynb #5b550509
+# %% ../nbs/24_baselines.ipynb #05dfabc5
 def rule_labels(structure:Structure)->list: # a label per node
     "Labels by hand-written rules, from the root down."
     label, owner = [], []                   # owner: the type of the element that a node belongs to
@@ -93,7 +93,7 @@ def rule_labels(structure:Structure)->list: # a label per node
         owner.append(above if new == 'merge' else new)
     return label
 
-# %% ../nbs/24_baselines.ipynb #c283da3f
+# %% ../nbs/24_baselines.ipynb #c87a0557
 N_BAG = 64
 
 def _own_features(a): # (n, f), from `node_arrays`
@@ -111,7 +111,7 @@ def node_features(section:Section)->np.ndarray: # (n, 5 f) float32; -1 where the
     child = [s.children[i][0] if s.children[i] else len(own) for i in range(len(s))]
     return np.hstack([own, *(rows[k] for k in (first('parent'), first('previous'), first('next'), child))]).astype(np.float32)
 
-# %% ../nbs/24_baselines.ipynb #a39d8d20
+# %% ../nbs/24_baselines.ipynb #af3bf80a
 MOST = 3000   # sections that a classifier learns from
 
 def some(train, seed=0, n=MOST)->list:
@@ -132,13 +132,13 @@ def fit_nodes(model, train, seed=0)->Callable: # from sections to their tables
 
 def _table(rows, section): return SlotTable([l for l, _ in rows], [w for _, w in rows], [None] * len(rows), size=section.size)
 
-# %% ../nbs/24_baselines.ipynb #a91fb3cc
+# %% ../nbs/24_baselines.ipynb #62ca4b4a
 CLASSIFIERS = {
     'majority': lambda seed: DummyClassifier(strategy='most_frequent'),
     'neighbour': lambda seed: make_pipeline(StandardScaler(), KNeighborsClassifier(1)),
     'forest': lambda seed: RandomForestClassifier(100, random_state=seed)}
 
-# %% ../nbs/24_baselines.ipynb #9f3c9afc
+# %% ../nbs/24_baselines.ipynb #3e72181c
 def _shared(bag, bags): return sum(2 * (bag & b).total() / max(1, bag.total() + b.total()) for b in bags)
 
 def common_layout(train)->SlotTable: # free slots
@@ -151,7 +151,7 @@ def common_layout(train)->SlotTable: # free slots
     columns = [[b for b in column if b is not None] for column in zip(*(t.box for t in tables))]
     return replace(tables[0], box=[tuple(np.median(c, 0).tolist()) if c else None for c in columns])
 
-# %% ../nbs/24_baselines.ipynb #c7ce5bf2
+# %% ../nbs/24_baselines.ipynb #a3ea76cf
 def thumbnails(sections, size=16)->np.ndarray: # (n, 3 * size * size) of 0 to 1
     "Small pictures as rows."
     return np.stack([read_pixels(s, size).ravel() / 255 for s in sections])
@@ -171,7 +171,7 @@ def fit_lookalike(train, seed=0)->Callable:
         return [replace(encode_free(t, len(t.layout)), size=s.size) for t, s in zip(found, sections)]
     return predict
 
-# %% ../nbs/24_baselines.ipynb #c5941333
+# %% ../nbs/24_baselines.ipynb #966a7f38
 def onepass_weights(run, train, val=(), tell=print):
     "Path of the weights of a run's one-pass twin, trained when first asked for."
     done = sorted(run.path.glob('baselines/onepass-*/weights/last.safetensors'))
@@ -179,7 +179,7 @@ def onepass_weights(run, train, val=(), tell=print):
     if not train: raise LayoutError('the data that the run was trained on are not there, so its one-pass twin cannot be trained.')
     settings = asdict(run.loaded[2]) | dict(p_full=1., steps=max(1, int(run.results[-1]['step'])))
     tell(f"onepass: training the same network with every word hidden, {settings['steps']} steps, once; kept in {run.path/'baselines'}")
-    twin = fit(Items(train=list(train), val=list(val)), out=run.path/'baselines', name='onepass', phase=run.config['phase'],
+    twin = fit(Items(train=list(train), val=list(val)), out=run.path/'baselines', name='onepass', phase=run.config['phase'], init=run.config.get('init', 'none'),
                tell=lambda line: tell(f'onepass: {line}'), **settings)
     return twin.path/'weights'/'best.safetensors'
 
@@ -189,7 +189,7 @@ def fit_onepass(train, seed=0, run=None, given=('structure', 'screenshot'), **kw
     model, vocab, s, _ = load_weights(onepass_weights(run, train, **kwargs))
     return lambda sections: predict_tables(model, Examples(sections, vocab, s.image_size), 1, given, seed=seed)
 
-# %% ../nbs/24_baselines.ipynb #e1db4314
+# %% ../nbs/24_baselines.ipynb #337eca1c
 @dataclass(frozen=True)
 class Baseline:
     "A row: how to fit, for both kinds of input, or in words why not."
@@ -209,7 +209,7 @@ BASELINES = {
     'forest': Baseline('random forest on node features', _nodes('forest'), 'the forest classifies nodes, and a picture has none'),
     'onepass': Baseline('the same network, one pass', fit_onepass, fit_onepass)}
 
-# %% ../nbs/24_baselines.ipynb #d7e04fff
+# %% ../nbs/24_baselines.ipynb #77ae8459
 def fit_baseline(name:str,     # one of `BASELINES`
                  train,        # labelled sections
                  free=False,   # True: from the picture alone
