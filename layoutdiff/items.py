@@ -7,7 +7,7 @@ __all__ = ['MAX_JSON', 'MAX_PICTURE', 'MAX_PIXELS', 'MAX_MARKS', 'PICTURES', 'PA
            'read_section', 'write_section', 'Items', 'get_items', 'distinct', 'split_items', 'Statistics', 'statistics',
            'write_manifest', 'write_items', 'Manifest', 'make_splits']
 
-# %% ../nbs/04_items.ipynb #0f76f713
+# %% ../nbs/04_items.ipynb #71070e4e
 import hashlib, io, math, os, random, re, shutil, warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -19,13 +19,13 @@ from .core import LayoutError, Section, nearest
 from .html import (dumps, loads, pairs, parse_html, read_layout, read_structure, section_from_v2, section_to_v2,
                              structure_to_v1, layout_to_v1)
 
-# %% ../nbs/04_items.ipynb #4a0ef286
+# %% ../nbs/04_items.ipynb #ba09f5b5
 MAX_JSON = 32_000_000      # bytes of a JSON or HTML file
 MAX_PICTURE = 64_000_000   # bytes of a picture file
 MAX_PIXELS = 80_000_000    # pixels of a picture
 MAX_MARKS = 500_000        # brackets, braces and commas of a JSON file
 
-# %% ../nbs/04_items.ipynb #612f4878
+# %% ../nbs/04_items.ipynb #dadec459
 def _bytes(path, limit=MAX_JSON):
     try:
         if not path.is_file(): raise LayoutError('missing-file: no ordinary file.')
@@ -33,7 +33,7 @@ def _bytes(path, limit=MAX_JSON):
         return path.read_bytes()
     except OSError as e: raise LayoutError(f'missing-file: cannot be read ({e.strerror or e}).') from None
 
-# %% ../nbs/04_items.ipynb #331c69ee
+# %% ../nbs/04_items.ipynb #63020d89
 class _Header(io.BufferedReader):
     "A picture file that may be read from a few thousand times only."
     left = 4000
@@ -42,7 +42,7 @@ class _Header(io.BufferedReader):
         if self.left < 0: raise ValueError('no end to its header')
         return super().read(n)
 
-# %% ../nbs/04_items.ipynb #d4b7e08f
+# %% ../nbs/04_items.ipynb #a6a0d23e
 def picture_size(path:Path # a PNG, JPEG or WebP file
                 )->tuple:  # width, height in pixels
     "Read a picture's size from its header, and refuse what is no picture or too large."
@@ -59,7 +59,7 @@ def picture_size(path:Path # a PNG, JPEG or WebP file
     if w * h > MAX_PIXELS: raise LayoutError(f'oversized-image: {w} x {h} pixels; allowed are {MAX_PIXELS:,} in all. Scale it down.')
     return w, h
 
-# %% ../nbs/04_items.ipynb #a2fb78a4
+# %% ../nbs/04_items.ipynb #da2fab08
 def _kind(obj):
     "'layout', 'structure' or '' where the keys do not tell."
     if not isinstance(obj, dict): return ''
@@ -74,7 +74,7 @@ def _kind(obj):
             if isinstance(v, dict): todo.append(v)
     return 'structure' if own else ''
 
-# %% ../nbs/04_items.ipynb #abb07e58
+# %% ../nbs/04_items.ipynb #78a2c904
 def _unswap(structure, layout, notes):
     "Give parsed structure and layout back the right way round."
     kinds = _kind(structure), _kind(layout)
@@ -87,21 +87,21 @@ def _unswap(structure, layout, notes):
         raise LayoutError('swapped-files: both hold the same structure; the layout is missing.')
     return structure, layout
 
-# %% ../nbs/04_items.ipynb #3dd350c0
+# %% ../nbs/04_items.ipynb #775cd6f7
 PICTURES = ('.png', '.jpg', '.jpeg', '.webp')
 PAGES = ('.html', '.htm', '.xhtml')
 
 def _picture_in(folder, name='screenshot'):
     return next((p for s in PICTURES if (p := folder/f'{name}{s}').is_file()), None)
 
-# %% ../nbs/04_items.ipynb #eda6d2e1
+# %% ../nbs/04_items.ipynb #359a9dfe
 def _inside(path, root):
     "The path, unless it leads out of `root`."
     path, root = (Path(os.path.abspath(p)) for p in (path, root))
     if not path.is_relative_to(root): raise LayoutError(f'path-escape: {path.name!r} lies outside the data folder. Use a path inside it.')
     return path
 
-# %% ../nbs/04_items.ipynb #18b906fc
+# %% ../nbs/04_items.ipynb #7f7186eb
 def _parsed(path):
     try:
         data = _bytes(path)
@@ -110,7 +110,7 @@ def _parsed(path):
         return loads(data)
     except LayoutError as e: raise LayoutError(f'{path.name}: {e}') from None
 
-# %% ../nbs/04_items.ipynb #68df71d7
+# %% ../nbs/04_items.ipynb #6fb8752d
 def _from_pair(folder):
     files = [folder/f'{n}.json' for n in ('structure', 'layout')]
     parts = [_parsed(p) if p.exists() else None for p in files]
@@ -120,7 +120,7 @@ def _from_pair(folder):
     sec.layout = None if layout is None else read_layout(layout, sec.structure, sec.notes)
     return sec
 
-# %% ../nbs/04_items.ipynb #d975f9ef
+# %% ../nbs/04_items.ipynb #12c103c7
 def _unswap_example(obj, notes):
     "The same for the two parts of an example.json of version 1."
     a, b = (o.get('data', o) if isinstance(o, dict) else o for o in (obj.get('structure'), obj.get('layout')))
@@ -128,7 +128,7 @@ def _unswap_example(obj, notes):
     layout = {'type': 'SectionLayout', 'data': a, 'props': obj['layout'].get('props') or {} if isinstance(obj.get('layout'), dict) else {}}
     return {**obj, 'structure': b and {'type': 'HTMLObject', 'data': b}, 'layout': layout}
 
-# %% ../nbs/04_items.ipynb #3af7e1de
+# %% ../nbs/04_items.ipynb #851a839e
 def _from_json(path, root):
     obj, notes = _parsed(path), []
     if isinstance(obj, dict) and not {'structure', 'layout', 'screenshot'} & set(obj) and (kind := _kind(obj)): obj = {kind: obj}
@@ -141,7 +141,7 @@ def _from_json(path, root):
     else: sec.screenshot = shot
     return sec
 
-# %% ../nbs/04_items.ipynb #b9f2db23
+# %% ../nbs/04_items.ipynb #4eba0ab3
 def _read(path, root):
     if path.suffix.lower() in PICTURES: return Section(path.stem, screenshot=path)
     if path.suffix.lower() in PAGES: return Section(path.stem, structure=parse_html(_bytes(path)))
@@ -154,7 +154,7 @@ def _read(path, root):
         raise LayoutError('missing-file: the folder has no example.json, structure.json, layout.json or screenshot.png.')
     return sec
 
-# %% ../nbs/04_items.ipynb #9a5dd7cc
+# %% ../nbs/04_items.ipynb #facf2272
 def read_section(path,     # folder of an example, example.json, picture or HTML file
                  root=None # folder that its screenshot must lie in; None: the one above the example
                 )->Section: # its `notes` tell what was put right
@@ -176,7 +176,7 @@ def read_section(path,     # folder of an example, example.json, picture or HTML
     sec.group = sec.group or sec.id
     return sec
 
-# %% ../nbs/04_items.ipynb #16952949
+# %% ../nbs/04_items.ipynb #11ca494a
 def write_section(section:Section, # what to write
                   folder,          # the folder of this example; made where needed
                   version=2        # 2: example.json; 1: structure.json and layout.json, without boxes
@@ -191,18 +191,18 @@ def write_section(section:Section, # what to write
     if shot and not (to.exists() and to.samefile(shot)): shutil.copyfile(shot, to)
     return folder
 
-# %% ../nbs/04_items.ipynb #6e952c3b
+# %% ../nbs/04_items.ipynb #3af437b2
 def _pair_files(section):
     files = {}
     if section.structure is not None: files['structure.json'] = dumps(structure_to_v1(section.structure), indent=2)
     if section.layout is not None: files['layout.json'] = dumps(layout_to_v1(section.layout, section.structure), indent=2)
     return files
 
-# %% ../nbs/04_items.ipynb #77c63c19
+# %% ../nbs/04_items.ipynb #54ab7947
 SPLITS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'dev': 'val',
           'test': 'test', 'testing': 'test'}
 
-# %% ../nbs/04_items.ipynb #0ee52340
+# %% ../nbs/04_items.ipynb #a63bff85
 @dataclass
 class Items:
     "The sections of a dataset."
@@ -218,7 +218,7 @@ class Items:
     def all(self): return self.train + self.val + self.test
     def __len__(self): return len(self.train) + len(self.val) + len(self.test)
 
-# %% ../nbs/04_items.ipynb #afdc2f9f
+# %% ../nbs/04_items.ipynb #98fc5aec
 @patch
 def summary(self:Items, n=5)->str: # Markdown
     "Counts per split, and the first `n` reasons and notes."
@@ -234,11 +234,11 @@ def summary(self:Items, n=5)->str: # Markdown
         if lines: rows += ['', f'**{title}**', ''] + [f'- {l}' for l in lines[:n]] + more
     return '\n'.join(rows).encode(errors='replace').decode()   # a file name may hold bytes that are no letter
 
-# %% ../nbs/04_items.ipynb #208ebb82
+# %% ../nbs/04_items.ipynb #7cd71680
 @patch
 def _repr_markdown_(self:Items): return self.summary()
 
-# %% ../nbs/04_items.ipynb #c3f2334e
+# %% ../nbs/04_items.ipynb #5ce789bb
 def _examples(folder):
     "What lies in a folder as examples, in path order; loose .json files count where no folder is an example."
     inside = sorted(p for p in folder.iterdir() if not p.name.startswith(('.', '__')))
@@ -247,7 +247,7 @@ def _examples(folder):
 
 def _is_example(folder): return any((folder/f).is_file() for f in ('example.json', 'structure.json', 'layout.json'))
 
-# %% ../nbs/04_items.ipynb #86a8b810
+# %% ../nbs/04_items.ipynb #b4c4a3d2
 def _read_all(paths, root, aside):
     out = []
     for path in paths:
@@ -255,7 +255,7 @@ def _read_all(paths, root, aside):
         except LayoutError as e: aside.append((path, str(e).removeprefix(f'{path}: ')))
     return out
 
-# %% ../nbs/04_items.ipynb #cd096bda
+# %% ../nbs/04_items.ipynb #b8f6c87d
 def _from_folder(root):
     items = Items(path=root)
     if _is_example(root): return _from_file(root)
@@ -269,7 +269,7 @@ def _from_file(path):
     items.train = _read_all([path], None, items.aside)
     return items
 
-# %% ../nbs/04_items.ipynb #90736d46
+# %% ../nbs/04_items.ipynb #2369d7cc
 _Loader, _Dumper = getattr(yaml, 'CSafeLoader', yaml.SafeLoader), getattr(yaml, 'CSafeDumper', yaml.SafeDumper)   # C: ten times faster
 
 def _yaml(data):
@@ -282,7 +282,7 @@ def _yaml(data):
         return yaml.compose(data, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as e: raise LayoutError(f'bad-syntax: {" ".join(str(e).split())[:400]}') from None
 
-# %% ../nbs/04_items.ipynb #aa41e80f
+# %% ../nbs/04_items.ipynb #db39e39d
 def _values(node):
     "Dicts, lists and strings of a node tree."
     if isinstance(node, yaml.ScalarNode): return node.value
@@ -294,7 +294,7 @@ def _values(node):
         out[k.value] = _values(v)
     return out
 
-# %% ../nbs/04_items.ipynb #511aab0c
+# %% ../nbs/04_items.ipynb #a5497bb1
 def _manifest(path):
     "Splits, each with its declared size and ids, and paths."
     d = _values(_yaml(_bytes(path)))
@@ -306,7 +306,7 @@ def _manifest(path):
         raise LayoutError('bad-syntax: paths hold base_dir, examples_dir and screenshots_dir, each a folder.')
     return [_ids(k, v) for k, v in splits.items()], paths
 
-# %% ../nbs/04_items.ipynb #3481b488
+# %% ../nbs/04_items.ipynb #528341fe
 def _ids(split, value):
     "Name of the split, declared size, ids."
     if split not in SPLITS: raise LayoutError(f'bad-syntax: unknown split {split[:40]!r}{nearest(split[:40], ("train", "val", "test"))}')
@@ -315,7 +315,7 @@ def _ids(split, value):
         raise LayoutError(f'bad-syntax: split {split} holds {str(ids)[:40]!r}; allowed is a list of ids, or size and examples.')
     return SPLITS[split], size, ids or []
 
-# %% ../nbs/04_items.ipynb #795e56bf
+# %% ../nbs/04_items.ipynb #4f225e95
 def _folders(path, paths, apart=False):
     "Where examples and screenshots may lie, best first, and the dataset's folder."
     base = path.parent/paths.get('base_dir', '')
@@ -327,7 +327,7 @@ def _folders(path, paths, apart=False):
         if f != path.parent: _inside(f, root)
     return examples, shots, root
 
-# %% ../nbs/04_items.ipynb #7d3a0620
+# %% ../nbs/04_items.ipynb #dcc94d64
 def _listed(split, id, folders):
     "The example that an id of a manifest means."
     if not isinstance(id, str) or not id.isprintable() or len(id) > 500 or id in ('', '.', '..'):
@@ -338,7 +338,7 @@ def _listed(split, id, folders):
     if found is None: raise LayoutError(f'missing-file: the manifest names {id!r}; there is no file {id}.json and no folder {id}.')
     return found
 
-# %% ../nbs/04_items.ipynb #132b8e74
+# %% ../nbs/04_items.ipynb #23b650a7
 def _from_manifest(path, apart=False):
     items = Items(path=path)
     try:
@@ -356,18 +356,18 @@ def _from_manifest(path, apart=False):
             except OSError as e: items.aside.append((folders[0]/str(id)[:80], f'missing-file: cannot be read ({e.strerror or e}).'))
     return items
 
-# %% ../nbs/04_items.ipynb #2d25707c
+# %% ../nbs/04_items.ipynb #f939e46b
 def _add_shot(sec, shot):
     sec.screenshot, size = shot, picture_size(shot)
     sec.size = sec.size or size
     sec.notes = [n for n in sec.notes if not n.startswith('missing-file: the screenshot')]
 
-# %% ../nbs/04_items.ipynb #02458bb2
+# %% ../nbs/04_items.ipynb #398c333e
 def _rename(sec, id):
     sec.group = id if sec.group == sec.id else sec.group
     sec.id = id
 
-# %% ../nbs/04_items.ipynb #c5743ba9
+# %% ../nbs/04_items.ipynb #4859af8d
 def _unique_ids(items):
     count, twice = Counter(s.id for s in items.all), 0
     for split in ('train', 'val', 'test'):
@@ -383,10 +383,10 @@ def _unique_ids(items):
         seen.add(s.id)
     if twice: items.notes.append(f'{twice} sections share their id with another; the split or a number was added to make each id unique.')
 
-# %% ../nbs/04_items.ipynb #c3153a87
+# %% ../nbs/04_items.ipynb #db0b98b2
 SAMPLE = Path(__file__).parent/'sample' if '__file__' in globals() else Path('../layoutdiff/sample')
 
-# %% ../nbs/04_items.ipynb #776c92dd
+# %% ../nbs/04_items.ipynb #042190c8
 def get_items(data    # a folder, a manifest (.yaml), or the word 'sample'
              )->Items: # in path order, the same on every machine
     "Read a dataset; what cannot be read is set aside."
@@ -405,7 +405,7 @@ def get_items(data    # a folder, a manifest (.yaml), or the word 'sample'
                           f'{len(items.aside)} set aside. {why}'.strip())
     return items
 
-# %% ../nbs/04_items.ipynb #0406a872
+# %% ../nbs/04_items.ipynb #08f8b44e
 def _content(s):
     nodes = None if s.structure is None else s.structure.nodes
     elements = None if s.layout is None else [(e.type, e.sources, e.parent, e.box) for e in s.layout]
@@ -413,7 +413,7 @@ def _content(s):
     picture = hashlib.sha256(s.screenshot.read_bytes()).hexdigest() if nodes is None and s.screenshot else ''
     return repr((nodes, elements, props, picture))
 
-# %% ../nbs/04_items.ipynb #793b9bb6
+# %% ../nbs/04_items.ipynb #a7191ac9
 def distinct(sections # list of `Section`, or `Items` (train comes first)
             ):        # the same kind, without copies
     "Keep the first of sections with the same structure and layout (and picture, where there is no structure)."
@@ -425,7 +425,7 @@ def distinct(sections # list of `Section`, or `Items` (train comes first)
                        notes=sections.notes + ([f'{gone} copies of other sections were left out.'] if gone else []))
     return list({_content(s): s for s in reversed(sections)}.values())[::-1]
 
-# %% ../nbs/04_items.ipynb #36b37fb2
+# %% ../nbs/04_items.ipynb #742cf6b6
 def _groups(sections, seed):
     "Lists of sections by group, shuffled, then largest first."
     by = defaultdict(list)
@@ -434,7 +434,7 @@ def _groups(sections, seed):
     random.Random(seed).shuffle(out)
     return sorted(out, key=len, reverse=True)
 
-# %% ../nbs/04_items.ipynb #1bfc748c
+# %% ../nbs/04_items.ipynb #dc0e21f1
 def _deal(groups, weights):
     "Deal groups into parts by weight; parts are filled from the first while groups are few."
     total = sum(len(g) for g in groups)
@@ -446,7 +446,7 @@ def _deal(groups, weights):
         if w and not parts[i] and len(rich := max(parts, key=len)) > 1: parts[i].append(rich.pop())
     return parts
 
-# %% ../nbs/04_items.ipynb #d70c95d3
+# %% ../nbs/04_items.ipynb #c1172ab9
 def split_items(items,             # `Items`, or a list of `Section`
                 ratios=(.8,.1,.1), # shares of train, val, test
                 k:int=None,        # folds instead: k pairs (train, test); fewer where there are fewer groups
@@ -463,7 +463,7 @@ def split_items(items,             # `Items`, or a list of `Section`
     chosen = [{id(s) for g in p for s in g} for p in parts]
     return replace(items, **{n: [s for s in items.train if id(s) in c] for n, c in zip(names, chosen)})
 
-# %% ../nbs/04_items.ipynb #83f3e19a
+# %% ../nbs/04_items.ipynb #fdad1863
 def _folds(sections, k, seed):
     if not isinstance(k, int) or k < 2: raise LayoutError(f'k is {k!r}; allowed are whole numbers from 2 on.')
     groups = _groups(sections, seed)
@@ -471,7 +471,7 @@ def _folds(sections, k, seed):
     tests = [{id(s) for g in p for s in g} for p in _deal(groups, [1] * min(k, len(groups)))]
     return [([s for s in sections if id(s) not in t], [s for s in sections if id(s) in t]) for t in tests]
 
-# %% ../nbs/04_items.ipynb #f59a60cd
+# %% ../nbs/04_items.ipynb #922f1a81
 def _spread(numbers):
     "Least, median and most."
     numbers = sorted(numbers)
@@ -485,7 +485,7 @@ def _counts(sections):
                 **{f'no_{part}': sum(getattr(s, part) is None for s in sections) for part in ('structure', 'layout', 'screenshot')},
                 types=dict(Counter(e.type for l in layouts for e in l).most_common()))
 
-# %% ../nbs/04_items.ipynb #3b9a20e8
+# %% ../nbs/04_items.ipynb #f0af28a8
 class Statistics(dict):
     "Counts by split; Markdown where it is shown."
     def _repr_markdown_(self):
@@ -502,14 +502,14 @@ def statistics(items # `Items`, or a list of `Section`
     parts = {n: getattr(items, n) for n in ('train', 'val', 'test') if getattr(items, n)}
     return Statistics({n: _counts(s) for n, s in (parts if len(parts) > 1 else {'all': items.all}).items()})
 
-# %% ../nbs/04_items.ipynb #3e83a691
+# %% ../nbs/04_items.ipynb #b3d26aad
 def _file_name(id):
     name = ''.join(c if c.isalnum() or c in '-_.,~+=() ' else ''.join(f'%{b:02X}' for b in c.encode(errors='replace')) for c in id)
     if name.startswith(('.', '__')): name = f'%{ord(name[0]):02X}{name[1:]}'
     if len(name.encode()) <= 150: return name
     return f"{name.encode()[:120].decode(errors='ignore')}~{hashlib.sha256(id.encode(errors='replace')).hexdigest()[:12]}"
 
-# %% ../nbs/04_items.ipynb #d8f21318
+# %% ../nbs/04_items.ipynb #74ff1cf8
 def _file_names(sections):
     "The file name of each section."
     names = [_file_name(s.id) for s in sections]
@@ -517,7 +517,7 @@ def _file_names(sections):
         raise LayoutError(f'duplicate-id: {len(twice)} ids stand for several sections, {twice[0]!r} first. Give each section an id of its own.')
     return names
 
-# %% ../nbs/04_items.ipynb #b861ce23
+# %% ../nbs/04_items.ipynb #e3fd0229
 def _write_processed(section, examples, shots, name):
     obj = section_to_v2(section)
     for f in (examples, shots): f.mkdir(parents=True, exist_ok=True)
@@ -527,7 +527,7 @@ def _write_processed(section, examples, shots, name):
         shutil.copyfile(section.screenshot, shot)
     (examples/f'{name}.json').write_text(dumps(obj) + '\n', encoding='utf-8')
 
-# %% ../nbs/04_items.ipynb #31bd6705
+# %% ../nbs/04_items.ipynb #2e292666
 def _replace(path, text):
     part = path.with_name(f'.{path.name}-{os.getpid()}')
     try:
@@ -535,7 +535,7 @@ def _replace(path, text):
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
-# %% ../nbs/04_items.ipynb #cf3dc220
+# %% ../nbs/04_items.ipynb #5274d097
 def _node(value): return yaml.compose(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True), Loader=_Loader)
 
 def _put(mapping, key, value):
@@ -545,7 +545,7 @@ def _put(mapping, key, value):
     if key in keys: mapping.value[keys.index(key)] = pair
     else: mapping.value.append(pair)
 
-# %% ../nbs/04_items.ipynb #5d83ba44
+# %% ../nbs/04_items.ipynb #166a8be2
 def _save_manifest(path, splits, sized=None, **more):
     "Write splits, as lists or with their size (None: as they were), into a new or an old manifest; what else stands there stays."
     text = _bytes(path).decode('utf-8-sig') if path.exists() else ''
@@ -564,7 +564,7 @@ def _save_manifest(path, splits, sized=None, **more):
     head = re.match(r'(?:[ \t]*(?:#[^\n]*)?\n)*', text)[0]
     _replace(path, head + yaml.serialize(tree, Dumper=_Dumper, allow_unicode=True))
 
-# %% ../nbs/04_items.ipynb #c0a9ef4d
+# %% ../nbs/04_items.ipynb #b956a23d
 def _places(items, path):
     "Folders in which the examples lie, and `paths` by which a manifest at `path` finds them."
     home, paths = items.path, {}
@@ -582,7 +582,7 @@ def _entry(section, folders):
     if near is None: raise LayoutError(f'path-escape: {path} lies outside {folders[0] if folders else "the dataset"}; a manifest names what lies below its folder.')
     return (path.with_suffix('') if path.suffix == '.json' else path).relative_to(near).as_posix()
 
-# %% ../nbs/04_items.ipynb #1e4cf295
+# %% ../nbs/04_items.ipynb #24153a2a
 def write_manifest(items,       # `Items` as read, or about to be written beside the manifest
                    path,        # the YAML file; other keys of an old one are kept
                    sized=False, # write each split as its size and its examples, rather than as a list
@@ -596,7 +596,7 @@ def write_manifest(items,       # `Items` as read, or about to be written beside
     _save_manifest(path, splits, sized, **({'paths': paths} if paths else {}), **more)
     return path
 
-# %% ../nbs/04_items.ipynb #12f2bde3
+# %% ../nbs/04_items.ipynb #92b9cf3c
 def write_items(items,        # `Items`, or a list of `Section`
                 out,          # a new folder
                 form='folder',# 'folder': train/ID/example.json; 'processed': processed/examples/ID.json, with a manifest
@@ -617,7 +617,7 @@ def write_items(items,        # `Items`, or a list of `Section`
                        out/'dataset_config.yaml', sized, paths=paths)
     return out
 
-# %% ../nbs/04_items.ipynb #62b1e445
+# %% ../nbs/04_items.ipynb #3d29c2af
 class Manifest:
     "The manifest of a dataset, to change."
     def __init__(self, data): # a folder with dataset_config.yaml, or a YAML file
@@ -631,7 +631,7 @@ class Manifest:
     def save(self): _save_manifest(self.path, self.splits)
     def __repr__(self): return f'{self.path.name}: ' + ', '.join(f'{len(ids)} {split}' for split, ids in self.splits.items())
 
-# %% ../nbs/04_items.ipynb #51a719c5
+# %% ../nbs/04_items.ipynb #14bdf0e9
 def _split_name(name):
     if name not in SPLITS: raise LayoutError(f"there is no split '{name}'{nearest(name, ('train', 'val', 'test'))}")
     return SPLITS[name]
@@ -655,7 +655,7 @@ def _unknown(i, known):
     hint = nearest(i, list(known)[:5000]).split(' Known')[0]
     raise LayoutError(f'the manifest lists {len(known)} examples, and none is {i!r}{hint}')
 
-# %% ../nbs/04_items.ipynb #d788f7bb
+# %% ../nbs/04_items.ipynb #6fbf80c2
 @patch
 def add(self:Manifest,
         section,       # the `Section`; its id must be new
@@ -672,7 +672,7 @@ def add(self:Manifest,
     self.save()
     return self
 
-# %% ../nbs/04_items.ipynb #97f8910a
+# %% ../nbs/04_items.ipynb #78837c78
 def make_splits(data,              # a folder, a manifest, or `Items`
                 ratios=(.8,.1,.1), # shares of train, val and test
                 seed=0,            # of the shuffle

@@ -7,7 +7,7 @@ __all__ = ['COLUMNS', 'MARK', 'Picture', 'Index', 'write_shards', 'load_index', 
            'noted', 'ids_of', 'pick', 'take', 'distinct_shards', 'split_data', 'index_shards', 'ShardItems',
            'is_shards', 'get_data', 'read_shards']
 
-# %% ../nbs/08_shards.ipynb #da9a92d7
+# %% ../nbs/08_shards.ipynb #df001084
 import hashlib
 import json
 import os
@@ -30,7 +30,7 @@ from .html import dumps, loads, section_from_v2, section_to_v2
 from .items import MAX_JSON, MAX_PICTURE, MAX_PIXELS, PICTURES, SPLITS, Items, get_items, split_items
 from .slots import Vocab, encode
 
-# %% ../nbs/08_shards.ipynb #e1b19341
+# %% ../nbs/08_shards.ipynb #b5527909
 def _read_at(file, at, size):
     with open(file, 'rb', buffering=0) as f:
         f.seek(at)
@@ -49,7 +49,7 @@ class Picture:
     read_bytes = read
     def __str__(self): return f'{self.file}/{self.name}'
 
-# %% ../nbs/08_shards.ipynb #240fa21d
+# %% ../nbs/08_shards.ipynb #41f03d9d
 def _picture_size(data):
     if len(data) > MAX_PICTURE: raise LayoutError(f'oversized-image: {len(data):,} bytes; allowed are {MAX_PICTURE:,}.')
     try:
@@ -60,18 +60,18 @@ def _picture_size(data):
     if w * h > MAX_PIXELS: raise LayoutError(f'oversized-image: {w} x {h} pixels; allowed are {MAX_PIXELS:,} in all. Scale it down.')
     return w, h
 
-# %% ../nbs/08_shards.ipynb #ecec72f7
+# %% ../nbs/08_shards.ipynb #6b2c96a2
 COLUMNS = dict(shard='i4', at='i8', size='i4', pic_at='i8', pic_size='i4', ext='i1', n_nodes='i4', n_elements='i4', depth='i2', n_words='i4',
                group='i4', boxes='?', noted='?', digest='u8', pic_digest='u8', content='u8')
 
 def _hash64(data): return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), 'little')
 
-# %% ../nbs/08_shards.ipynb #ccc0f173
+# %% ../nbs/08_shards.ipynb #2955b3d8
 def _content(sec, picture): # equal where structure and layout are (and picture, where there is no structure)
     layout = sec.layout and ([(e.type, e.sources, e.parent, e.box) for e in sec.layout], sorted(sec.layout.props.items()))
     return _hash64(repr((sec.structure and sec.structure.nodes, layout, None if sec.structure else picture)).encode('utf-8', 'replace'))
 
-# %% ../nbs/08_shards.ipynb #f5cc1101
+# %% ../nbs/08_shards.ipynb #309e511b
 def _facts_of(sec, picture): # what stands in a row, and the words of the section
     nodes, layout = sec.structure or (), sec.layout or ()
     words = Counter(f'type:{e.type}' for e in layout)
@@ -80,7 +80,7 @@ def _facts_of(sec, picture): # what stands in a row, and the words of the sectio
     return dict(n_nodes=len(nodes), n_elements=len(layout), depth=max(layout.depth, default=0) if layout else 0, boxes=boxed, noted=bool(sec.notes),
                 content=_content(sec, picture)), words
 
-# %% ../nbs/08_shards.ipynb #0d391a0d
+# %% ../nbs/08_shards.ipynb #a0a86a3d
 def _pack(name, texts): # two columns: letters, and how many belong to each
     raw = [t.encode('utf-8', 'surrogatepass') for t in texts]
     return {f'{name}_text': np.frombuffer(b''.join(raw), 'u1'), f'{name}_size': np.array([len(r) for r in raw], 'i4')}
@@ -89,7 +89,7 @@ def _unpack(cols, name):
     raw, ends = cols[f'{name}_text'].tobytes(), np.cumsum(cols[f'{name}_size'], dtype='i8').tolist()
     return [raw[a:b].decode('utf-8', 'surrogatepass') for a, b in zip([0] + ends, ends)]
 
-# %% ../nbs/08_shards.ipynb #b35b800a
+# %% ../nbs/08_shards.ipynb #d64cc99e
 class _Rows: # grows an index
     def __init__(self): self.done, self.rows, self.words, self.groups, self.seen, self.n = [], [], {}, {}, set(), 0
 
@@ -106,7 +106,7 @@ class _Rows: # grows an index
         self.n += 1
         if len(self.rows) >= 500: self.flush()
 
-# %% ../nbs/08_shards.ipynb #479e8b05
+# %% ../nbs/08_shards.ipynb #2a6348d9
 @patch
 def flush(self:_Rows):
     rows, ids, keys, words = zip(*self.rows) if self.rows else ((), (), (), ())
@@ -119,7 +119,7 @@ def columns(self:_Rows):
     self.flush()
     return {k: np.concatenate([d[k] for d in self.done]) for k in self.done[0]}
 
-# %% ../nbs/08_shards.ipynb #44293c1d
+# %% ../nbs/08_shards.ipynb #f67c363e
 class Index:
     "What is known of a folder of shards without opening any."
     def __init__(self, path, head:dict, cols:dict): self.path, self.head, self.cols = Path(path), head, cols
@@ -131,7 +131,7 @@ class Index:
     @cached_property
     def keys(self): return _unpack(self.cols, 'key')
 
-# %% ../nbs/08_shards.ipynb #0ad8090e
+# %% ../nbs/08_shards.ipynb #fc2fea10
 @patch
 def rows(self:Index, split:str)->np.ndarray:
     "The rows of a split."
@@ -145,7 +145,7 @@ def text(self:Index, name:str, row:int)->str:
     end = self._ends[name][row]
     return self.cols[f'{name}_text'][end - self.cols[f'{name}_size'][row]:end].tobytes().decode('utf-8', 'surrogatepass')
 
-# %% ../nbs/08_shards.ipynb #1420b61e
+# %% ../nbs/08_shards.ipynb #b20477d3
 @patch
 def counts(self:Index, rows)->dict: # name of a type or wrap: how often
     "Count the words of some rows."
@@ -155,7 +155,7 @@ def counts(self:Index, rows)->dict: # name of a type or wrap: how often
     total = np.bincount(word[:, 0], word[:, 1], len(self.head['words'])).astype(int)
     return {w: int(n) for w, n in zip(self.head['words'], total) if n}
 
-# %% ../nbs/08_shards.ipynb #547d94fb
+# %% ../nbs/08_shards.ipynb #dae0df2b
 def _summary(index, split): # a split in words that other tools can read
     rows, c = index.rows(split), index.cols
     words = index.counts(rows)
@@ -164,7 +164,7 @@ def _summary(index, split): # a split in words that other tools can read
                 with_pictures=int((c['pic_size'][rows] > 0).sum()), with_boxes=int(c['boxes'][rows].sum()), groups=len(set(c['group'][rows].tolist())),
                 max_depth=int(c['depth'][rows].max(initial=0)), types=named('type:'), wraps=named('wrap:'))
 
-# %% ../nbs/08_shards.ipynb #659394d2
+# %% ../nbs/08_shards.ipynb #17e987ac
 def _finger(cols): return hashlib.sha256(cols['digest'].tobytes() + cols['pic_digest'].tobytes()).hexdigest()[:16]
 
 MARK = 'layoutdiff shards'
@@ -176,7 +176,7 @@ def _make_index(path, rows, shards, aside):
     index.head['splits'] = {k: _summary(index, k) for k in dict.fromkeys(s['split'] for s in shards)}
     return index
 
-# %% ../nbs/08_shards.ipynb #c05b2855
+# %% ../nbs/08_shards.ipynb #15e4bdb0
 @patch
 def save(self:Index)->Path: # of index.json
     "Write index.npz and index.json."
@@ -187,19 +187,19 @@ def save(self:Index)->Path: # of index.json
     os.replace(part, self.path/'index.json')
     return self.path/'index.json'
 
-# %% ../nbs/08_shards.ipynb #55df8169
+# %% ../nbs/08_shards.ipynb #dda3e215
 def _parts(sections): # (split, iterable)
     if isinstance(sections, Items): return [(k, getattr(sections, k)) for k in ('train', 'val', 'test')]
     return list(sections.items()) if isinstance(sections, dict) else [('train', sections)]
 
-# %% ../nbs/08_shards.ipynb #8ffe7d8e
+# %% ../nbs/08_shards.ipynb #ef65e61f
 def _packed(sec, key): # JSON and picture of a section, as bytes
     picture = sec.screenshot.read_bytes() if sec.screenshot else b''
     if picture: _picture_size(picture)
     name = key + sec.screenshot.suffix.lower() if picture else None
     return dumps(section_to_v2(replace(sec, screenshot=Path(name) if name else None))).encode(), picture, name
 
-# %% ../nbs/08_shards.ipynb #46837880
+# %% ../nbs/08_shards.ipynb #035c187d
 def _add(tar, name, data): # its offset
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), 0o644
@@ -207,7 +207,7 @@ def _add(tar, name, data): # its offset
     tar.members.clear()    # else tarfile remembers every member
     return tar.offset - -(-len(data) // 512) * 512
 
-# %% ../nbs/08_shards.ipynb #0bc4dfce
+# %% ../nbs/08_shards.ipynb #9e54dfff
 def _write_tar(path, packed, rows, number):
     with tarfile.open(path.with_suffix('.part'), 'w', format=tarfile.USTAR_FORMAT) as tar:
         for sec, key, (body, picture, name) in packed:
@@ -217,7 +217,7 @@ def _write_tar(path, packed, rows, number):
             rows.add(sec, key, words, digest=_hash64(body), pic_digest=_hash64(picture), **where, **about | dict(noted=False))
     os.replace(path.with_suffix('.part'), path)
 
-# %% ../nbs/08_shards.ipynb #6d52f5e3
+# %% ../nbs/08_shards.ipynb #5f71b239
 def _sha(path):
     h = hashlib.sha256()
     with open(path, 'rb') as f:
@@ -226,7 +226,7 @@ def _sha(path):
 
 def _shard(path, root, split, count): return dict(file=path.relative_to(root).as_posix(), split=split, count=count, bytes=path.stat().st_size, sha256=_sha(path))
 
-# %% ../nbs/08_shards.ipynb #019093d3
+# %% ../nbs/08_shards.ipynb #c5012614
 def _pack_all(split, part, rows, aside): # (section, key, bytes) of all that can be packed
     n = 0
     for sec in part:
@@ -238,7 +238,7 @@ def _pack_all(split, part, rows, aside): # (section, key, bytes) of all that can
             yield sec, key, packed
             n += 1
 
-# %% ../nbs/08_shards.ipynb #dbccb614
+# %% ../nbs/08_shards.ipynb #a29e6daa
 def write_shards(sections,          # iterable of `Section`, {split: iterable}, or `Items`
                  out,               # a new folder
                  per_shard=1000     # sections in a tar file
@@ -257,7 +257,7 @@ def write_shards(sections,          # iterable of `Section`, {split: iterable}, 
     if not shards: raise LayoutError(f'{out}: no section to write. {len(aside)} set aside. ' + ' '.join(f'{i}: {why}' for i, why in aside[:3]))
     return _make_index(out, rows, shards, aside).save()
 
-# %% ../nbs/08_shards.ipynb #fc3b143c
+# %% ../nbs/08_shards.ipynb #5ce5ab25
 def load_index(path   # folder of shards
               )->Index:
     "Read an index."
@@ -273,7 +273,7 @@ def load_index(path   # folder of shards
     except Exception as e: raise LayoutError(f'{path}: the index cannot be read ({type(e).__name__}: {e}). {fix}') from None
     return Index(path, head, cols)
 
-# %% ../nbs/08_shards.ipynb #7e29ada9
+# %% ../nbs/08_shards.ipynb #41300736
 def _whole(index)->tuple: # True where a section can be read; what was set aside
     c, ok, aside = index.cols, np.ones(len(index), bool), []
     end = np.maximum(c['at'] + c['size'], c['pic_at'] + c['pic_size'])
@@ -286,7 +286,7 @@ def _whole(index)->tuple: # True where a section can be read; what was set aside
         aside.append((index.files[k], f'{why}. {gone.sum()} sections left out; index_shards reads what is there.'))
     return ok, aside
 
-# %% ../nbs/08_shards.ipynb #1466919d
+# %% ../nbs/08_shards.ipynb #3647d116
 def _to_section(body, picture, key):
     sec = section_from_v2(loads(body)) if body else Section(key)
     if picture is None and sec.screenshot: sec.notes.append(f'missing-file: the screenshot {str(sec.screenshot)!r} is not in the shard; the section was read without it.')
@@ -296,7 +296,7 @@ def _to_section(body, picture, key):
     sec.group = sec.group or sec.id
     return sec
 
-# %% ../nbs/08_shards.ipynb #f1ad96d7
+# %% ../nbs/08_shards.ipynb #adf8dabf
 @patch
 def section(self:Index, row:int)->Section:
     "Read one section."
@@ -310,7 +310,7 @@ def section(self:Index, row:int)->Section:
     sec.id, sec.group, sec.path = id, self.head['groups'][c['group']], file
     return sec
 
-# %% ../nbs/08_shards.ipynb #0381bc94
+# %% ../nbs/08_shards.ipynb #ded4810a
 class ShardSections(Sequence):
     "Sections in shards, as a sequence that holds none of them."
     def __init__(self, index:Index, rows, keep=64): self.index, self.rows, self.keep, self.recent = index, np.asarray(rows, int), keep, OrderedDict()
@@ -326,7 +326,7 @@ class ShardSections(Sequence):
         if len(self.recent) > self.keep: self.recent.popitem(last=False)
         return self.recent[row]
 
-# %% ../nbs/08_shards.ipynb #c0422265
+# %% ../nbs/08_shards.ipynb #69bb5510
 @patch
 def take(self:ShardSections, which)->ShardSections: # numbers, or True and False
     "Some of the sections."
@@ -338,7 +338,7 @@ def __add__(self:ShardSections, other):
     if not isinstance(other, ShardSections) or other.index.path != self.index.path: raise LayoutError('sections of different shards cannot be joined; write them into one folder.')
     return ShardSections(self.index, np.concatenate([self.rows, other.rows]), self.keep)
 
-# %% ../nbs/08_shards.ipynb #12885d48
+# %% ../nbs/08_shards.ipynb #77554cb3
 @patch(as_prop=True)
 def ids(self:ShardSections): return [self.index.text('id', r) for r in self.rows]
 @patch(as_prop=True)
@@ -350,7 +350,7 @@ def n_elements(self:ShardSections): return self.index.cols['n_elements'][self.ro
 @patch(as_prop=True)
 def shard(self:ShardSections): return self.index.cols['shard'][self.rows]
 
-# %% ../nbs/08_shards.ipynb #eb4d091a
+# %% ../nbs/08_shards.ipynb #c0531cb6
 @patch
 def key(self:ShardSections, i)->str: # hex digits
     "Names the content of a section."
@@ -361,7 +361,7 @@ def fingerprint(self:ShardSections)->str: # 16 hex digits
     "A digest of all sections, in order."
     return _finger({k: self.index.cols[k][self.rows] for k in ('digest', 'pic_digest')})
 
-# %% ../nbs/08_shards.ipynb #b713559b
+# %% ../nbs/08_shards.ipynb #d92901f2
 @dataclass
 class Facts:
     "What a model needs to know of its training sections."
@@ -376,7 +376,7 @@ def facts(sections)->Facts: # labelled sections, a list or `ShardSections`
     boxed = any(o.box for s in sections for o in chain(s.structure or (), s.layout or ()))
     return Facts(Vocab.build(sections), boxed, any(s.screenshot for s in sections), {s.group for s in sections})
 
-# %% ../nbs/08_shards.ipynb #4a4fbeb6
+# %% ../nbs/08_shards.ipynb #77b60923
 def _shard_facts(sections):
     c, rows = sections.index.cols, sections.rows[sections.n_elements > 0]
     if not len(rows): raise LayoutError('no labelled section to build a vocabulary from; each needs a "layout" in its JSON.')
@@ -386,7 +386,7 @@ def _shard_facts(sections):
     vocab = Vocab(names('type:'), ['none', *names('wrap:')], -(-(n98 + 1) // 8) * 8, int(c['depth'][rows].max()) + 2)
     return Facts(vocab, bool(c['boxes'][rows].any()), bool((c['pic_size'][rows] > 0).any()), set(sections.groups))
 
-# %% ../nbs/08_shards.ipynb #309b49fe
+# %% ../nbs/08_shards.ipynb #0ec4f48c
 def labelled(sections): # the same kind
     "The sections that have a layout: those can be trained on or scored."
     if isinstance(sections, ShardSections): return sections.take(sections.n_elements > 0)
@@ -396,7 +396,7 @@ def noted(sections): # the same kind
     "The sections in which the reader put something right."
     return sections.take(sections.index.cols['noted'][sections.rows]) if isinstance(sections, ShardSections) else [s for s in sections if s.notes]
 
-# %% ../nbs/08_shards.ipynb #f459e2e4
+# %% ../nbs/08_shards.ipynb #84d753d8
 def ids_of(sections)->list:
     "Ids, in order."
     return sections.ids if isinstance(sections, ShardSections) else [s.id for s in sections]
@@ -410,12 +410,12 @@ def take(sections, which:list): # the same kind
     "Sections by number."
     return sections.take(np.array(which, int)) if isinstance(sections, ShardSections) else [sections[i] for i in which]
 
-# %% ../nbs/08_shards.ipynb #c674cb69
+# %% ../nbs/08_shards.ipynb #90fec019
 def distinct_shards(sections:ShardSections)->ShardSections:
     "Keep the first of sections with the same structure and layout."
     return sections.take(np.sort(np.unique(sections.index.cols['content'][sections.rows], return_index=True)[1]))
 
-# %% ../nbs/08_shards.ipynb #6d3e5010
+# %% ../nbs/08_shards.ipynb #f093215b
 @dataclass(slots=True)
 class _Stand: # stands for a section where only its group is asked
     group: str
@@ -431,7 +431,7 @@ def split_data(items:Items, ratios=(.8, .1, .1), k=None, seed=0): # as `split_it
     out = split_items(replace(items, train=stand), ratios, seed=seed)
     return replace(items, **{n: back(getattr(out, n)) for n in ('train', 'val', 'test') if n == 'train' or not getattr(items, n)})
 
-# %% ../nbs/08_shards.ipynb #206a3761
+# %% ../nbs/08_shards.ipynb #15eff6f9
 def _next_header(f, at, size): # offset of the next block that is a tar header; None where there is none
     for at in range(at, size - 511, 512):
         f.seek(at)
@@ -439,7 +439,7 @@ def _next_header(f, at, size): # offset of the next block that is a tar header; 
         except tarfile.HeaderError: continue
         return at
 
-# %% ../nbs/08_shards.ipynb #393c8c98
+# %% ../nbs/08_shards.ipynb #2d2f087a
 def _run(f, at): # members from there on, then the offset at which reading ended and why (None at a proper end)
     f.seek(at)
     tar, why = tarfile.open(fileobj=f, mode='r:'), 'a damaged header'
@@ -452,7 +452,7 @@ def _run(f, at): # members from there on, then the offset at which reading ended
     block = f.read(512)
     yield tar.offset, (None if block == bytes(512) else why if block else 'no end mark')
 
-# %% ../nbs/08_shards.ipynb #f7519222
+# %% ../nbs/08_shards.ipynb #b551a165
 def _members(path, aside): # ordinary files of a tar, in order
     size, at = path.stat().st_size, 0
     with open(path, 'rb') as f:
@@ -466,12 +466,12 @@ def _members(path, aside): # ordinary files of a tar, in order
             at = None if m[1] is None or m[0] >= size else max(m[0], at) + 512
     if not size: aside.append((path.name, 'unreadable-shard: the file is empty.'))
 
-# %% ../nbs/08_shards.ipynb #af6be530
+# %% ../nbs/08_shards.ipynb #32abf21a
 def _key(name):
     folder, _, base = name.rpartition('/')
     return '/'.join(filter(None, [folder, base.partition('.')[0]]))
 
-# %% ../nbs/08_shards.ipynb #76adae48
+# %% ../nbs/08_shards.ipynb #dd4b8ede
 def _examples(path, aside): # (key, JSON member or None, picture member or None)
     for key, group in groupby(_members(path, aside), lambda m: _key(m.name)):
         parts = list(group)
@@ -480,7 +480,7 @@ def _examples(path, aside): # (key, JSON member or None, picture member or None)
         if body or picture: yield key, body, picture
         else: aside.append((f'{path.name}/{key}', f"missing-file: neither .json nor a picture, only {', '.join(m.name.rpartition('.')[2] for m in parts)[:80]}."))
 
-# %% ../nbs/08_shards.ipynb #602ec869
+# %% ../nbs/08_shards.ipynb #a7927f74
 def _scan(path, number, rows, aside):
     for key, body, picture in _examples(path, aside):
         try:
@@ -499,15 +499,15 @@ def _scan(path, number, rows, aside):
         rows.add(sec, key, words, shard=number, at=body.offset_data if body else -1, size=len(text), pic_at=picture.offset_data if picture else -1, pic_size=len(data),
                  digest=_hash64(text), pic_digest=_hash64(data), ext=PICTURES.index(shot.suffix.lower()) if shot else -1, **about)
 
-# %% ../nbs/08_shards.ipynb #4948cd53
+# %% ../nbs/08_shards.ipynb #182431e4
 def _split_of(tar): return next((SPLITS[w] for w in re.split('[-_.]', f'{tar.name.lower()}-{tar.parent.name.lower()}') if w in SPLITS), 'train')
 
-# %% ../nbs/08_shards.ipynb #4e02f17b
+# %% ../nbs/08_shards.ipynb #800c5a87
 def _tars(folder): # those of train first
     found = chain(folder.glob('*.tar'), *((folder/k).glob('*.tar') for k in SPLITS))
     return sorted(found, key=lambda p: (('train', 'val', 'test').index(_split_of(p)), p.as_posix()))
 
-# %% ../nbs/08_shards.ipynb #c752181b
+# %% ../nbs/08_shards.ipynb #bf9e8b01
 def _index_tars(path):
     root, rows, shards, aside = path if path.is_dir() else path.parent, _Rows(), [], []
     for tar in _tars(path) if path.is_dir() else [path]:
@@ -522,7 +522,7 @@ def index_shards(folder)->Path: # of index.json, written anew
     "Read every tar file of a folder once and write what is in them; what is damaged is set aside there."
     return _index_tars(Path(folder)).save()
 
-# %% ../nbs/08_shards.ipynb #6027276c
+# %% ../nbs/08_shards.ipynb #0bb5b4fa
 @dataclass
 class ShardItems(Items):
     "The sections of a folder of shards."
@@ -534,7 +534,7 @@ class ShardItems(Items):
         more = [f'- and {len(self.aside) - n} more'] if len(self.aside) > n else []
         return '\n'.join(rows + (['', f'**{len(self.aside)} set aside**', ''] if self.aside else []) + [f'- {p}: {why}' for p, why in self.aside[:n]] + more)
 
-# %% ../nbs/08_shards.ipynb #f4690d2c
+# %% ../nbs/08_shards.ipynb #15ce5905
 def is_shards(path)->bool:
     "Is this a folder of shards, its index.json, or a tar file?"
     path = Path(path)
@@ -543,7 +543,7 @@ def is_shards(path)->bool:
         return (path/'index.npz').is_file() or bool(_tars(path)) and next(others, None) is None
     return path.is_file() and (path.suffix == '.tar' or (path.name == 'index.json' and (path.parent/'index.npz').is_file()))
 
-# %% ../nbs/08_shards.ipynb #f611dade
+# %% ../nbs/08_shards.ipynb #04df2c98
 def _index_of(path):
     path = Path(path)
     path = path.parent if path.name == 'index.json' else path
@@ -554,7 +554,7 @@ def _index_of(path):
     except OSError: pass   # a folder that cannot be written: the index lives in memory
     return index
 
-# %% ../nbs/08_shards.ipynb #9e1eae53
+# %% ../nbs/08_shards.ipynb #333c692f
 def get_data(data      # a folder of examples or of shards, a .tar file, a manifest, the word 'sample', or `Items`
             )->Items:  # of lists, or of `ShardSections`
     "Read a dataset; shards are not read but indexed."
@@ -569,7 +569,7 @@ def get_data(data      # a folder of examples or of shards, a .tar file, a manif
     parts = {k: ShardSections(index, rows[k]) for k in ('train', 'val', 'test')}
     return ShardItems(**parts, aside=aside, split_given=bool(len(parts['val']) or len(parts['test'])), path=Path(data))
 
-# %% ../nbs/08_shards.ipynb #7846f1bc
+# %% ../nbs/08_shards.ipynb #918fe072
 def read_shards(path,        # a folder of shards, its index.json, or a .tar file
                 split=None   # train, val or test; None: all
                ):            # iterator of `Section`

@@ -7,7 +7,7 @@ __all__ = ['LOOK', 'FOLD_SCORES', 'training_items', 'some', 'data_fingerprint', 
            'decay_groups', 'param_groups', 'make_learner', 'seed_all', 'draw_curves', 'right_share', 'draw_predictions',
            'fit', 'fold_scores', 'fit_folds']
 
-# %% ../nbs/23_train.ipynb #6575cf19
+# %% ../nbs/23_train.ipynb #732c14e5
 import os
 import random
 from collections import Counter
@@ -41,7 +41,7 @@ from .sample import predict_tables
 from .shards import ShardSections, facts, get_data, ids_of, labelled, noted, split_data, take
 from .slots import decode
 
-# %% ../nbs/23_train.ipynb #784eca71
+# %% ../nbs/23_train.ipynb #75979fa0
 def training_items(data, phase='auto', seed=0, tell=print)->tuple: # Items with train and val filled, Phase
     "Read, keep the labelled sections, pick the phase, and split by group where no split is given."
     items = get_data(data)
@@ -58,7 +58,7 @@ def training_items(data, phase='auto', seed=0, tell=print)->tuple: # Items with 
     tell(f'{len(items.train)} sections to train on, {len(items.val)} to validate, {len(items.test)} to test; {n - total} without layout, {len(items.aside)} set aside')
     return items, row
 
-# %% ../nbs/23_train.ipynb #ecaafb29
+# %% ../nbs/23_train.ipynb #0d24b19b
 LOOK = 2_000
 
 def some(sections, seed=0, n=LOOK): # the same kind
@@ -70,7 +70,7 @@ def data_fingerprint(items)->str: # 16 hex digits
     both = items.train + items.val
     return both.fingerprint() if isinstance(both, ShardSections) else fingerprint(both)
 
-# %% ../nbs/23_train.ipynb #678b44b3
+# %% ../nbs/23_train.ipynb #8603801f
 class BatchLoader(DataLoader):
     "Serves `Batches`, planned anew for every epoch."
     def __init__(self, batches, workers=0, **kwargs): super().__init__(batches, bs=None, num_workers=workers, **kwargs)
@@ -92,7 +92,7 @@ def make_dls(train:Examples, valid:Examples, s:Settings, workers=0, **plan)->Dat
     if loader.fake_l.num_workers: train.keep = 0
     return DataLoaders(loader, BatchLoader(Batches(valid, s.bs)))
 
-# %% ../nbs/23_train.ipynb #3dd09128
+# %% ../nbs/23_train.ipynb #48b1ce70
 def decay_groups(named)->list: # two lists of parameters
     "Matrices, and the rest."
     matrix = lambda n, p: p.dim() > 1 and n not in ('rel.weight', 'slots.row.weight')
@@ -113,14 +113,14 @@ def make_learner(train:Examples, val:Examples, model:LayoutDiT, s:Settings, path
     learn.opt.set_hyper('wd', [s.wd, 0.] * (len(learn.opt.hypers) // 2))
     return learn
 
-# %% ../nbs/23_train.ipynb #3d2bed79
+# %% ../nbs/23_train.ipynb #c76bf587
 def seed_all(seed:int):
     "Seed Python, NumPy and torch."
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
-# %% ../nbs/23_train.ipynb #29dfc315
+# %% ../nbs/23_train.ipynb #742185e7
 def draw_curves(rows:list)->Figure: # rows of results.csv
     "Losses and scores by round."
     fig = Figure(figsize=(9, 3), layout='constrained')
@@ -149,7 +149,7 @@ def draw_predictions(sections, layouts, path, n=5):
     for p, y in zip(parts, np.cumsum([0] + [p.height for p in parts])): sheet.paste(p, (0, int(y)))
     sheet.save(path)
 
-# %% ../nbs/23_train.ipynb #1600c440
+# %% ../nbs/23_train.ipynb #dc3f1258
 def fit(data,                  # a folder, a manifest, shards, 'sample', or `Items`
         out='runs',            # where the run folder is made
         name=None,             # of the run folder; by default that of the data
@@ -183,7 +183,7 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     _finish(run, val, s, tell)
     return run
 
-# %% ../nbs/23_train.ipynb #1102cd7b
+# %% ../nbs/23_train.ipynb #b651684e
 def _begin(start, vocab, s, boxes, pixels, tell)->LayoutDiT:
     if not start: return LayoutDiT(model_config(vocab, s.size, image_size=s.image_size, dropout=s.dropout, boxes=boxes, pixels=pixels, support=s.p_support > 0))
     old, old_vocab, *_ = start
@@ -194,7 +194,7 @@ def _begin(start, vocab, s, boxes, pixels, tell)->LayoutDiT:
     tell(f"begins with the weights of another model; new words: {', '.join(new) or 'none'}")
     return model
 
-# %% ../nbs/23_train.ipynb #0cb13975
+# %% ../nbs/23_train.ipynb #70f83749
 def _train(run, model, train, val, s, groups, seconds, workers, tell):
     log = open(run.path/'log.txt', 'a', encoding='utf-8')
     def say(line): log.write(line + '\n'); log.flush(); tell(line)
@@ -218,7 +218,7 @@ def _finish(run, val, s, tell):
     draw_predictions(few.sections, layouts, run.path/'val_pred.png')
     tell(f'run folder: {run.path}')
 
-# %% ../nbs/23_train.ipynb #eea8809a
+# %% ../nbs/23_train.ipynb #66a28633
 def fold_scores(run:Run, sections)->tuple: # counts, layouts
     "What a run writes for sections that it has not seen."
     model, vocab, s, _ = run.loaded
@@ -240,7 +240,7 @@ def fit_folds(data, k=5, time=None, seed=0, tell=print, **kwargs)->Run: # kwargs
         done.update((s.id, layout_to_v2(l)) for s, l in zip(test, layouts))
     return _tell_folds(final, each, pool(rows), done, tell)
 
-# %% ../nbs/23_train.ipynb #71fb1887
+# %% ../nbs/23_train.ipynb #5f81db12
 FOLD_SCORES = ('element_f1', 'exact_match', 'type_f1', 'tree_similarity')
 
 def _tell_folds(final, each, pooled, answers, tell):

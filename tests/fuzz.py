@@ -513,11 +513,12 @@ def main():
     ap.add_argument('--keep', default='fuzz-faults', help='folder for the files of what failed')
     ap.add_argument('--json', help='write the counts there')
     a = ap.parse_args()
-    out = fuzz(a.n, a.seed, a.keep, a.only, a.kind, print)
-    git = lambda *o: subprocess.run(['git', '-C', str(ROOT), *o], capture_output=True, text=True).stdout.strip()
-    code = hashlib.sha256(b''.join((ROOT/'layoutdiff'/f'{m}.py').read_bytes() for m in ('core', 'html', 'slots', 'items'))).hexdigest()[:12]
-    out = dict(command=f'python tests/fuzz.py --n {a.n} --seed {a.seed}' + (f' --kind {a.kind}' if a.kind else ''), seed=a.seed,
-        commit=git('rev-parse', '--short', 'HEAD'), changed=bool(git('status', '--porcelain', 'layoutdiff')), readers=code, **out)
+    def git(*o): return subprocess.run(['git', '-C', str(ROOT), *o], capture_output=True, text=True).stdout.strip()
+    code = ''.join((ROOT/'layoutdiff'/f'{m}.py').read_text() for m in ('core', 'html', 'slots', 'items'))
+    code = hashlib.sha256(re.sub(r'(?m)^# %%.*\n', '', code).encode()).hexdigest()[:12]     # without the numbers of notebook cells
+    about = dict(command=f'python tests/fuzz.py --n {a.n} --seed {a.seed}' + (f' --kind {a.kind}' if a.kind else ''), seed=a.seed,
+                 commit=git('rev-parse', '--short', 'HEAD'), readers=code)
+    out = about | fuzz(a.n, a.seed, a.keep, a.only, a.kind, print)
     print(json.dumps(out, indent=2))
     if a.json: Path(a.json).write_text(json.dumps(out, indent=1) + '\n')
     return 1 if out['faults'] else 0
