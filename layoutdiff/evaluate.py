@@ -7,7 +7,7 @@ __all__ = ['SPLIT_NAMES', 'BOX_COUNTS', 'SCORES', 'ROW_NAMES', 'COLUMNS', 'FREE_
            'find_leaks', 'section_counts', 'scores_of', 'confusion', 'confusion_table', 'draw_confusion', 'run_items',
            'changed', 'baseline_train', 'evaluate', 'scores_table', 'results_table']
 
-# %% ../nbs/25_evaluate.ipynb #fe9162fa
+# %% ../nbs/25_evaluate.ipynb #fc075a80
 import hashlib
 import json
 from collections import Counter
@@ -29,7 +29,7 @@ from .shards import get_data, labelled, pick
 from .slots import decode, encode
 from .train import data_fingerprint
 
-# %% ../nbs/25_evaluate.ipynb #c13ab6a4
+# %% ../nbs/25_evaluate.ipynb #d9a3c8db
 SPLIT_NAMES = ('test', 'val', 'train', 'all')
 
 def pick_split(items:Items, split='test', own=None)->tuple: # name of the split, its sections
@@ -41,7 +41,7 @@ def pick_split(items:Items, split='test', own=None)->tuple: # name of the split,
     name = next((k for k in (split, 'test', 'val') if parts.get(k)), 'all') if split != 'all' else 'all'
     return name, parts.get(name, items.all)
 
-# %% ../nbs/25_evaluate.ipynb #a077a373
+# %% ../nbs/25_evaluate.ipynb #e2bf0d92
 def scorable(sections, given)->tuple: # sections, whether slots are free, notes
     "Sections with a layout and the given inputs; the others are counted in a note."
     known, notes = list(labelled(sections)), []
@@ -58,7 +58,7 @@ def scorable(sections, given)->tuple: # sections, whether slots are free, notes
         raise LayoutError('no section has a structure, so given=structure leaves nothing to look at; use --given screenshot.')
     return here, free, notes
 
-# %% ../nbs/25_evaluate.ipynb #5cde1275
+# %% ../nbs/25_evaluate.ipynb #9f3e139a
 def content_key(section)->str: # hex digest
     "A digest of what a section holds, whatever it is called."
     if section.structure is not None: what = repr([(n.tag, n.parent, n.classes, n.id, n.text) for n in section.structure]).encode()
@@ -75,7 +75,7 @@ def find_leaks(sections,    # to be scored
     leaked = [s.id for s in sections if s.id in ids or content_key(s) in seen]
     return leaked, sorted({s.group for s in sections if s.group != s.id} & set(groups))
 
-# %% ../nbs/25_evaluate.ipynb #c52689f9
+# %% ../nbs/25_evaluate.ipynb #ba0b16df
 BOX_COUNTS = ('box_tp', 'box_pred', 'box_true', 'iou_sum', 'iou_pairs')
 
 def section_counts(table,          # predicted slots
@@ -94,7 +94,7 @@ def section_counts(table,          # predicted slots
     return out | {k: boxes.get(k) for k in BOX_COUNTS} | dict(node_right=right, nodes=n, majority_right=truth.count(majority),
                                                                 token_right=right + longest - n, tokens=longest)
 
-# %% ../nbs/25_evaluate.ipynb #836effa6
+# %% ../nbs/25_evaluate.ipynb #de170127
 SCORES = ('node_accuracy', 'majority_accuracy', 'token_accuracy_with_padding', 'element_precision', 'element_recall', 'element_f1',
           'content_f1', 'type_f1', 'link_f1', 'tree_similarity', 'exact_match', 'box_iou', 'box_f1')
 
@@ -108,7 +108,7 @@ def scores_of(rows,            # one dict a section, from `section_counts`
     return dict(n_sections=len(rows), n_nodes=nodes, **pool(rows, metrics), seconds_per_section=seconds,
                 ci95=bootstrap(rows, groups, seed=seed, metrics=metrics))
 
-# %% ../nbs/25_evaluate.ipynb #1b6611cd
+# %% ../nbs/25_evaluate.ipynb #e18bfde7
 def confusion(tables, truths, most=14)->tuple: # names, (n, n) counts: rows true, columns predicted
     "Count true against predicted labels of nodes; beyond the `most` frequent they become 'other'."
     pairs = Counter((a, b) for t, truth in zip(tables, truths) for a, b in zip(truth, t.label))
@@ -126,7 +126,7 @@ def confusion_table(names, matrix, n=8)->str: # Markdown
     rows = [f'| {a} | {b} | {k} | {k / of:.0%} |' for k, a, b, of in sorted(wrong, key=lambda o: (-o[0], *o[1:3]))[:n]]
     return '\n'.join(['| truth | predicted | nodes | of the truth |', '|---|---|---|---|', *rows])
 
-# %% ../nbs/25_evaluate.ipynb #9952d6f7
+# %% ../nbs/25_evaluate.ipynb #8b6a4831
 def draw_confusion(names, matrix, title='')->Figure: # shaded by share of the true label, with counts
     "A picture of `confusion`."
     n = len(names)
@@ -141,7 +141,7 @@ def draw_confusion(names, matrix, title='')->Figure: # shaded by share of the tr
     ax.set(xlabel='predicted', ylabel='truth', title=title)
     return fig
 
-# %% ../nbs/25_evaluate.ipynb #5d59846f
+# %% ../nbs/25_evaluate.ipynb #586086b4
 def _place(data): return SAMPLE.resolve() if str(data) == 'sample' else Path(data).resolve()
 
 def run_items(run:Run, items:Items)->tuple: # Items in the run's split or None, whether `items` are the same data
@@ -155,14 +155,14 @@ def run_items(run:Run, items:Items)->tuple: # Items in the run's split or None, 
     found = {k: pick(sections, ids.get(k, ())) for k in ('train', 'val', 'test')}
     return (Items(**found, path=Path(source)) if len(found['train']) else None), same
 
-# %% ../nbs/25_evaluate.ipynb #ec65ba96
+# %% ../nbs/25_evaluate.ipynb #8fcbb96b
 def changed(run:Run, mine:Items)->bool:
     "Do the training data differ from what the run was trained on?"
     env = run.path/'env.json'
     told = json.loads(env.read_text(encoding='utf-8')).get('data') if env.is_file() else None
     return told is not None and told != data_fingerprint(mine)
 
-# %% ../nbs/25_evaluate.ipynb #d6821cca
+# %% ../nbs/25_evaluate.ipynb #71673633
 def baseline_train(mine, items, scored)->tuple: # training sections, a note
     "What to fit baselines on."
     if mine: return mine.train, f"baselines are fitted on the run's own {len(mine.train)} training sections"
@@ -172,7 +172,7 @@ def baseline_train(mine, items, scored)->tuple: # training sections, a note
     if train: return train, f'{gone}: baselines are fitted on the {len(train)} training sections of the scored data'
     return [], f'{gone}, and the scored data have no train split: only baselines that need none are scored'
 
-# %% ../nbs/25_evaluate.ipynb #db0e3be3
+# %% ../nbs/25_evaluate.ipynb #a99b953b
 def _timed(predict, sections):
     start = perf_counter()
     tables = predict(sections)
@@ -190,7 +190,7 @@ def _everyone(run, mine, train, free, given, steps, baselines, seed, tell): # (n
         more = ours if name == 'onepass' else {}
         yield name, lambda: fit_baseline(name, (mine.train if mine else []) if more else train, free, seed, **more)
 
-# %% ../nbs/25_evaluate.ipynb #85f8d6a8
+# %% ../nbs/25_evaluate.ipynb #d4936a64
 def evaluate(run,                   # a run folder, a `Run`, or the word base
              data,                  # a folder, a manifest, 'sample', or `Items`
              split='test',          # test, val, train or all
@@ -218,7 +218,7 @@ def evaluate(run,                   # a run folder, a `Run`, or the word base
         path.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
     return out
 
-# %% ../nbs/25_evaluate.ipynb #17f1330a
+# %% ../nbs/25_evaluate.ipynb #5b263d19
 def _facts(run, items, mine, same, split, given, steps, seed):
     own = (run.config['splits'] if same and not items.split_given and mine else None)
     if own: own = {k: [s.id for s in getattr(mine, k)] for k in own}
@@ -242,7 +242,7 @@ def _facts(run, items, mine, same, split, given, steps, seed):
                  groups=len({s.group for s in sections}), leaked_sections=leaked, leaked_groups=groups, notes=notes)
     return facts, sections, free
 
-# %% ../nbs/25_evaluate.ipynb #9d49f5cb
+# %% ../nbs/25_evaluate.ipynb #fd76a819
 def _majority(train, truths, seed):
     "The most frequent label of training, or of the truth where there is no training set."
     learned = Counter(l for s in some(train, seed) if s.structure for l in encode(s).label) or Counter(l for t in truths for l in t or ())
@@ -275,7 +275,7 @@ def _line(name, s):
     main = ('element_f1', 'exact_match', 'node_accuracy') if s['n_nodes'] else ('type_f1', 'box_f1', 'tree_similarity')
     return f"{name:13} ".lstrip() + '  '.join(f"{k.replace('_', ' ')} {s[k]:.3f}" for k in main if s[k] is not None)
 
-# %% ../nbs/25_evaluate.ipynb #47cf253e
+# %% ../nbs/25_evaluate.ipynb #c24575dd
 ROW_NAMES = dict(model='the model', model_1_step='the model, 1 step', **{k: f'{k}: {b.title}' for k, b in BASELINES.items()})
 COLUMNS = dict(node_accuracy='node accuracy', element_f1='element F1', content_f1='content F1', tree_similarity='tree', exact_match='exact')
 FREE_COLUMNS = dict(type_f1='type F1', box_f1='box F1', box_iou='box IoU', tree_similarity='tree', exact_match='exact')
@@ -306,7 +306,7 @@ def scores_table(metrics:dict)->str: # Markdown
     head = _head(metrics) + f"{metrics['steps']} sampling steps; in brackets 95 % intervals over groups."
     return '\n\n'.join([head, _markdown(_rows(metrics), _cell), *_tail(metrics)])
 
-# %% ../nbs/25_evaluate.ipynb #66913249
+# %% ../nbs/25_evaluate.ipynb #cac67b1c
 def _over_seeds(rows): # rows: the same line of several runs
     values = {k: [r[k] for r in rows if r[k] is not None] for k in SCORES}
     mean = {k: sum(v) / len(v) if v else None for k, v in values.items()}

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['PHASES', 'RANGES', 'MICRO', 'Settings', 'Phase', 'phase_for', 'get_phase', 'cast', 'resolve', 'explain']
 
-# %% ../nbs/20_phases.ipynb #765f4e63
+# %% ../nbs/20_phases.ipynb #11149c37
 import math
 from dataclasses import asdict, dataclass, fields, replace
 
 from .core import LayoutError, nearest
 
-# %% ../nbs/20_phases.ipynb #db7c4e25
+# %% ../nbs/20_phases.ipynb #00c3e0d4
 @dataclass(frozen=True)
 class Settings:
     "What a training run is told."
@@ -46,7 +46,7 @@ class Settings:
     image_size: int = 128      # side of the square screenshot, pixels
     seed: int = 0              # of everything random
 
-# %% ../nbs/20_phases.ipynb #90fcdb63
+# %% ../nbs/20_phases.ipynb #1ab3bf08
 @dataclass(frozen=True)
 class Phase:
     "A row: for how many sections, and what differs from the defaults."
@@ -62,7 +62,7 @@ PHASES = [
     Phase('phase3', 'medium', 100_000, (.8, .15, .05), dict(size='base', patience=8, lr=6e-4, bs=64, dropout=.05)),
     Phase('phase4', 'large', math.inf, (.85, .1, .05), dict(size='huge', patience=5, lr=4e-4, bs=128, dropout=0., clip=1.))]
 
-# %% ../nbs/20_phases.ipynb #9feb5777
+# %% ../nbs/20_phases.ipynb #09e898ca
 def phase_for(n:int # labelled sections to train on
              )->Phase:
     "The phase for a number of sections."
@@ -77,7 +77,7 @@ def get_phase(name:str, # 'auto', or the name of a phase
     if name not in (names := [p.name for p in PHASES]): raise LayoutError(f"there is no phase '{name}'" + nearest(name, ['auto', *names]))
     return next(p for p in PHASES if p.name == name)
 
-# %% ../nbs/20_phases.ipynb #431d4b04
+# %% ../nbs/20_phases.ipynb #a122013f
 def cast(name:str, value):
     "Bring a setting, perhaps from the command line, to its type."
     kinds = {f.name: f.type for f in fields(Settings)}
@@ -89,7 +89,7 @@ def cast(name:str, value):
     try: return kind(value)
     except ValueError: raise LayoutError(f"setting {name}={value!r} is not of type {kind.__name__}. Example: --set {name}={getattr(Settings(), name)}") from None
 
-# %% ../nbs/20_phases.ipynb #070d8913
+# %% ../nbs/20_phases.ipynb #67d248d7
 RANGES = dict(bs=(1, 4096), rounds=(1, 10_000), lr=(1e-7, 1), warmup=(0, .9), dropout=(0, .9), p_full=(0, 1), p_free=(0, 1), p_support=(0, 1), augment=(1, 1000), drop_pixels=(0, 1),
               drop_boxes=(0, 1), drop_tokens=(0, 1), drop_names=(0, 1), layer_decay=(.01, 1), unfreeze=(0, 1), ema=(0, .99999), floor=(.01, 1), patience=(1, 10_000), steps=(0, 10_000_000), sample_steps=(1, 1000))
 
@@ -103,7 +103,7 @@ def resolve(phase:Phase, n:int, **overrides)->Settings: # nothing left to derive
         if not low <= getattr(s, k) <= high: raise LayoutError(f'setting {k}={getattr(s, k)} is out of range: allowed are {low} to {high}.')
     return replace(s, steps=s.steps or min(6_000, max(500, 4 * n)))
 
-# %% ../nbs/20_phases.ipynb #31e4fe6a
+# %% ../nbs/20_phases.ipynb #41a183d4
 def explain(phase:Phase, n:int, settings:Settings)->str: # Markdown
     "Why this phase, and every setting it resolves to."
     low = PHASES[PHASES.index(phase) - 1].up_to + 1 if phase is not PHASES[0] else 1
