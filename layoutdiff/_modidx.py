@@ -373,6 +373,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'layoutdiff.cli.seconds': ('cli.html#seconds', 'layoutdiff/cli.py'),
                                 'layoutdiff.cli.settings_of': ('cli.html#settings_of', 'layoutdiff/cli.py'),
                                 'layoutdiff.cli.train': ('cli.html#train', 'layoutdiff/cli.py'),
+                                'layoutdiff.cli.unpacked': ('cli.html#unpacked', 'layoutdiff/cli.py'),
                                 'layoutdiff.cli.use_cores': ('cli.html#use_cores', 'layoutdiff/cli.py'),
                                 'layoutdiff.cli.validate': ('cli.html#validate', 'layoutdiff/cli.py'),
                                 'layoutdiff.cli.whisper': ('cli.html#whisper', 'layoutdiff/cli.py'),

@@ -8,7 +8,7 @@ from layoutdiff.html import loads, read_layout
 from layoutdiff.items import SAMPLE, read_section
 
 ROOT = Path(__file__).resolve().parent.parent
-VERBS = ('train', 'evaluate', 'predict', 'phase', 'workflow')
+VERBS = ('validate', 'phase', 'train', 'evaluate', 'predict', 'workflow', 'capture', 'convert')
 TINY = [w for kv in ('steps=20', 'rounds=2', 'size=tiny', 'image_size=64', 'sample_steps=2') for w in ('--set', kv)]
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore', 'COLUMNS': '100'}
 ASK = [sys.executable, '-c', 'import sys; from layoutdiff.cli import main; sys.exit(main())']
@@ -144,3 +144,18 @@ def test_workflow_says_where_everything_is(tmp_path):
     assert 'report:   ' in out and str(Path('runs/sample-001/report.md')) in out and 'element F1' in page
     shown = [run/line.split('](')[1].rstrip(')') for line in page.splitlines() if line.startswith('![')]
     assert len(shown) >= 6 and all(p.is_file() for p in shown)
+
+
+def test_validate_reads_shards_and_fixes_a_copy(tmp_path):
+    "One broken file is one error, exit 1; the repaired copy has none; shards are unpacked and checked alike."
+    broken = tmp_path/'data'
+    assert ask('convert', 'sample', broken, cwd=tmp_path)[0] == 0
+    folder = sorted((broken/'train').iterdir())[0]
+    (folder/'example.json').write_text('{"id": ')
+    code, out, err = ask('validate', broken, '--json', 'faults.json', '--html', 'faults.html', '--fix', 'fixed', cwd=tmp_path)
+    faults = json.loads((tmp_path/'faults.json').read_text())['faults']
+    assert code == 1 and [f['code'] for f in faults if f['level'] == 'error'] == ['unreadable-json'] and (tmp_path/'faults.html').is_file()
+    assert (tmp_path/'fixed'/'quarantine').is_dir() and ask('validate', tmp_path/'fixed', cwd=tmp_path)[0] == 0
+    assert ask('convert', tmp_path/'fixed', 'shards', '--to', 'shards', cwd=tmp_path)[0] == 0
+    code, out, err = ask('validate', 'shards', cwd=tmp_path)
+    assert code == 0 and '**49 sections' in out
