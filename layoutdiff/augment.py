@@ -22,7 +22,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import Layout, LayoutError, Node, Section, Structure, nearest, roots
-from .data import Examples
+from .data import Examples, blank
 from .items import Items
 from .slots import union
 from .warp import (Variant, as_variant, blur, brightness, but, contrast, crop, distort, in_view, mirror, noise, perspective,
@@ -786,10 +786,10 @@ def distinct_share(many:Augmented,
 
 # %% ../nbs/07_augment.ipynb #36f7ccbe
 class AugmentedExamples(Examples):
-    "Rows of variants, none of them kept."
+    "Rows of variants, kept while there is room; their pictures are not."
     def __init__(self, augmented:Augmented, vocab, image_size=128, **kwargs):
         super().__init__(augmented.sections, vocab, image_size, **kwargs)
-        self.augmented, self.kwargs, self.last = augmented, kwargs, (None, None)
+        self.augmented, self.last = augmented, (None, None)
 
     def __len__(self): return len(self.augmented)
     def n_slots(self, i): return super().n_slots(i // self.augmented.factor)   # of the original: near enough to plan batches
@@ -804,21 +804,21 @@ class AugmentedExamples(Examples):
 def one(self:AugmentedExamples, i, free=False)->Examples:
     "`Examples` of one variant, without its picture."
     v = self.variant(i)
-    return Examples([but(in_view(v) if free or v.structure is None else v, screenshot=None)], self.vocab, self.image_size, **self.kwargs)
+    return Examples([but(in_view(v) if free or v.structure is None else v, screenshot=None)], self.vocab, self.image_size)
 
 @patch
 def row(self:AugmentedExamples, i, free=False): return self.one(i, free).row(0, free)
 
 @patch
 def image(self:AugmentedExamples, i):
-    im, side = picture(self.variant(i), self.image_size), self.image_size
-    pixels = np.zeros((3, side, side), np.uint8) if im is None else im.transpose(2, 0, 1).copy()
-    return dict(image=pixels, has_image=np.array(im is not None))
+    im = picture(self.variant(i), self.image_size) if self.pictures else None
+    return blank(self.image_size) if im is None else dict(image=im.transpose(2, 0, 1).copy(), has_image=np.array(True))
 
 @patch
 def __getitem__(self:AugmentedExamples, key): # key = index, or (index, True) for free slots
-    i, *free = key if isinstance(key, tuple) else (key,)
-    return {**self.one(i, any(free))[(0, *free) if free else 0], **self.image(i)}
+    i, free = key if isinstance(key, tuple) else (key, False)
+    free = bool(free or not self.n_nodes[i // self.augmented.factor])
+    return {**self.get(i, free, lambda: self.row(i, free)), **self.image(i), 'free': np.array(free)}
 
 # %% ../nbs/07_augment.ipynb #dfef2dff
 def throughput(examples,     # `AugmentedExamples` or `Examples`

@@ -97,10 +97,11 @@ def rule_labels(structure:Structure)->list: # a label per node
 N_BAG = 64
 
 def _own_features(a): # (n, f), from `node_arrays`
-    rows, cols = np.nonzero(a['tok'])
-    bag = np.zeros((len(a['tag']), N_BAG))
-    np.add.at(bag, (rows, a['tok'][rows, cols] % N_BAG), 1)
-    return np.hstack([np.eye(len(TAGS))[a['tag']], a['tag'][:, None], a['num'], a['geo'], bag])
+    bags = np.zeros((2, len(a['tag']), N_BAG))
+    for bag, ids in zip(bags, (a['tok'], a['word'])):
+        rows, cols = np.nonzero(ids)
+        np.add.at(bag, (rows, ids[rows, cols] % N_BAG), 1)
+    return np.hstack([np.eye(len(TAGS))[a['tag']], a['tag'][:, None], a['num'], a['geo'], *bags])
 
 def node_features(section:Section)->np.ndarray: # (n, 5 f) float32; -1 where there is no such neighbour
     "Features of each node, its parent, previous and next sibling and first child."

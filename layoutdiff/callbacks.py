@@ -46,7 +46,8 @@ def disturb(batch:dict, s:Settings)->dict: # a changed copy
     b['box'] = torch.where(here, b['box'] + .01 * torch.randn_like(b['box']), 0.)
     b['geo'] = torch.where(here, b['geo'] + s.jitter * torch.randn_like(b['geo']), 0.)
     b['num'] = torch.where(node, b['num'] + s.jitter * torch.randn_like(b['num']), 0.)
-    b['tok'] = b['tok'] * (rand(*b['tok'].shape) >= s.drop_tokens) * (rand(len(b['tok']), 1, 1) >= s.drop_names)
+    for k in ('tok', 'word'): b[k] = b[k] * (rand(*b[k].shape) >= s.drop_tokens)
+    b['tok'] = b['tok'] * (rand(len(b['tok']), 1, 1) >= s.drop_names)
     return b
 
 # %% ../nbs/22_callbacks.ipynb #1587fb21

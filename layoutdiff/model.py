@@ -100,7 +100,9 @@ class SlotEncoder(nn.Module):
     def __init__(self, cfg, d_tok=32):
         super().__init__()
         d = cfg.d
-        self.tag, self.tok, self.tok_out = nn.Embedding(len(TAGS), d), nn.Embedding(N_TOKENS, d_tok, padding_idx=0), nn.Linear(d_tok, d, bias=False)
+        self.tag = nn.Embedding(len(TAGS), d)
+        self.tok, self.word = (nn.Embedding(N_TOKENS, d_tok, padding_idx=0) for _ in range(2))
+        self.tok_out, self.word_out = (nn.Linear(d_tok, d, bias=False) for _ in range(2))
         self.feats = nn.Sequential(nn.Linear(N_NUM + N_GEO, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
         self.look = nn.Sequential(nn.LayerNorm(9 * 96), nn.Linear(9 * 96, d))
         self.label, self.wrap, self.depth = (nn.Embedding(n + 1, d) for n in (cfg.n_labels, cfg.n_wraps, cfg.n_depths))
@@ -118,8 +120,9 @@ class SlotEncoder(nn.Module):
         return x
 
     def forward(self, b, s, maps):
-        tok = self.tok(b['tok']).sum(2) / (b['tok'] > 0).sum(2, keepdim=True).clamp(min=1).sqrt()        # (B, N, d_tok)
-        x = self.tag(b['tag']) + self.tok_out(tok) + self.feats(torch.cat([b['num'], b['geo']], -1))     # (B, N, d)
+        bag = lambda table, ids: table(ids).sum(2) / (ids > 0).sum(2, keepdim=True).clamp(min=1).sqrt()   # (B, N, d_tok)
+        names = self.tok_out(bag(self.tok, b['tok'])) + self.word_out(bag(self.word, b['word']))
+        x = self.tag(b['tag']) + names + self.feats(torch.cat([b['num'], b['geo']], -1))     # (B, N, d)
         if maps and b['has_box'].any():
             look = self.look(torch.cat([crop(m, b['box']) for m in maps], -1))
             x = x + look * (b['has_box'] & b['has_image'][:, None])[..., None]
@@ -192,7 +195,7 @@ def start_small(self:LayoutDiT): # not `reset`: fastai calls that before every f
         if isinstance(m, nn.Embedding): nn.init.normal_(m.weight, std=.1)
     for m in (self.time[-1], self.label, self.wrap, self.depth, self.box): nn.init.zeros_(m.weight); nn.init.zeros_(m.bias)
     nn.init.zeros_(self.rel.weight)
-    with torch.no_grad(): self.slots.tok.weight[0] = 0
+    with torch.no_grad(): self.slots.tok.weight[0], self.slots.word.weight[0] = 0, 0
 
 # %% ../nbs/11_model.ipynb #296efd8a
 @patch

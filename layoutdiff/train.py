@@ -169,8 +169,8 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     about = facts(items.train)
     vocab = about.vocab
     if start: s, vocab = replace(s, size=start[2].size, image_size=start[0].cfg.image_size), merge_vocab(start[1], vocab)
-    train = Examples(items.train, vocab, s.image_size, cache=cache)
-    if s.augment > 1: train = AugmentedExamples(Augmented(items.train, s.augment, s.seed, s.transforms.split('+')), vocab, s.image_size)
+    train = Examples(items.train, vocab, s.image_size, cache=cache, pictures=s.drop_pixels < 1)
+    if s.augment > 1: train = AugmentedExamples(Augmented(items.train, s.augment, s.seed, s.transforms.split('+')), vocab, s.image_size, pictures=s.drop_pixels < 1)
     val = Examples(some(items.val or items.train, s.seed), vocab, s.image_size)
     if len(val) == LOOK: tell(f'each round is judged by {LOOK:,} sections, drawn once')
     model = _begin(start, vocab, s, about.boxes, s.drop_pixels < 1 and about.pictures, tell)
