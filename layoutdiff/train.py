@@ -32,7 +32,7 @@ from .data import Batches, Examples
 from .draw import draw_pair
 from .html import dumps, layout_to_v2
 from .items import Items, split_items
-from .losses import LOSS_WEIGHTS, diffusion_loss
+from .losses import LOSS_WEIGHTS, DiffusionLoss, VarianceAwareLossScheduler
 from .metrics import counts, pool
 from .model import LayoutDiT, begin_with, levels, merge_vocab, model_config
 from .phases import Settings, explain, get_phase, resolve
@@ -106,7 +106,7 @@ def make_learner(train:Examples, val:Examples, model:LayoutDiT, s:Settings, path
     "Data, model, loss and optimiser, ready for callbacks."
     dls = make_dls(train, val, s, workers)
     weights = {**LOSS_WEIGHTS, 'wrap': s.wrap_weight}
-    loss = lambda out, state, batch: diffusion_loss(out, state, batch, weights, smoothing=s.smoothing, floor=s.floor)
+    loss = DiffusionLoss(weights, VarianceAwareLossScheduler(weights) if s.variance_aware else None, smoothing=s.smoothing, floor=s.floor)
     opt = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(.9, .98))
     learn = Learner(dls, model, loss_func=loss, opt_func=opt, splitter=partial(param_groups, by_level=s.layer_decay < 1), lr=s.lr, path=path, train_bn=False)
     learn.create_opt()
