@@ -136,25 +136,27 @@ def evaluate(run:str,    # a run folder, or the word base
              given='structure,screenshot', # what the model may look at
              steps=0,    # sampling steps; 0: as the run was told
              baselines='all', # all, none, or names with commas between
-             json=''     # write all scores to this file
+             json='',    # write all scores to this file
+             support=''  # labelled sections shown along: a folder, or how many of each group, 0 to 5; up to five of each group are then not scored, whatever the number
             )->int:      # exit code
     "Score a run beside the baselines, on sections it has not seen."
     one_of('split', split, ('test', 'val', 'train', 'all'))
     for g in given.split(','): one_of('input', g, ('structure', 'screenshot'))
     from layoutdiff.evaluate import evaluate as score, scores_table
     names = {} if baselines == 'all' else {'baselines': () if baselines == 'none' else tuple(baselines.split(','))}
-    say(scores_table(score(run, data, split, tuple(given.split(',')), steps or None, path_json=json or None, tell=whisper, **names)))
+    say(scores_table(score(run, data, split, tuple(given.split(',')), steps or None, path_json=json or None, tell=whisper, support=int(support) if support.isdecimal() else support or None, **names)))
     return 0
 
 # %% ../nbs/34_cli.ipynb #d8bf5230
 def predict(run:str,           # a run folder, or the word base
             input:list,        # example folders, example.json, pictures, HTML files, web addresses (captured first)
             out='predictions', # a folder per input is made in it
-            steps=0            # sampling steps; 0: as the run was told
+            steps=0,           # sampling steps; 0: as the run was told
+            support=''         # a folder of labelled examples of the same site, shown to a run trained with p_support
            )->int:             # exit code
     "Write layout.json, layout.v2.json and overlay.png for each input."
     from layoutdiff.predict import predict_to
-    folders, bad = predict_to(run, input, out, steps or None, say)
+    folders, bad = predict_to(run, input, out, steps or None, say, support or None)
     for path, reason in bad: whisper(f'not predicted: {path}: {reason}')
     return 0 if not bad else 1 if folders else 2
 
