@@ -117,15 +117,17 @@ def train(data:str,     # a folder of sections or shards, a manifest (.yaml), or
           time='',      # limit, such as 90s, 10m or 1h30m; by default as many steps as the settings say
           init='none',  # weights to begin with: none, or a run folder
           kfold=0,      # 2 or more: estimate by so many folds first, each section scored by a model that did not see it
+          repeats=1,    # with kfold: how often the folds are cut anew, by other seeds
           seed=0,       # of everything random
           name='',      # of the run folder; by default that of the data
           set:list=()   # k=v: a setting, such as lr=1e-3; may be repeated
          )->int:        # exit code
     "Train a model on your sections and write its run folder."
+    if repeats != 1 and not kfold: raise LayoutError(f'--repeats {repeats} needs folds to repeat; add --kfold 5.')
     settings, limit = {'seed': seed, **settings_of(set)}, seconds(time)
     from layoutdiff.train import fit, fit_folds
     more = dict(out=out, name=name or None, phase=phase, time=limit, init=init, tell=say, **settings)
-    if kfold: fit_folds(data, kfold, **more)
+    if kfold: fit_folds(data, kfold, repeats=repeats, **more)
     else: fit(data, **more)
     return 0
 

@@ -268,7 +268,7 @@ def _facts(run, items, mine, same, split, given, steps, seed, support):
     facts = dict(run=run.path.as_posix(), data=str(items.path), fingerprint=fingerprint(sections), split=name, given=list(given),
                  steps=settings.sample_steps if steps is None else steps, seed=seed, n_sections=len(sections),
                  groups=len({s.group for s in sections}), leaked_sections=leaked, leaked_groups=groups, notes=notes)
-    if support is not None: facts['support'] = dict(asked=support if isinstance(support, int) else str(support), shown={str(g): [s.id for s in own] for g, own in shown.items()})
+    if support is not None: facts['support'] = dict(asked=support if isinstance(support, int) else str(support), shown={g or 'all': [s.id for s in own] for g, own in shown.items()})
     return facts, sections, free, shown
 
 # %% ../nbs/25_evaluate.ipynb #e399eb3e
