@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fastai.callback.core import Callback
 from hypothesis import given, settings, strategies as st
 
+from layoutdiff.callbacks import Average, Noise, Rate, Score, Stop, rate
 from layoutdiff.core import LayoutError
 from layoutdiff.data import Examples
 from layoutdiff.items import SAMPLE, Items, get_items
@@ -241,3 +243,46 @@ def test_equal_variances_give_the_fixed_weights_and_state_goes_on():
         terms = dict(label=x * .1 + 1, box=10 * y + .01)
         assert (w := s(terms)) == other(terms)
     assert w['box'] / .5 < .5 and w['label'] > 1.5
+
+
+# ---- the average of the weights, and the end
+
+class Look(Callback):
+    "Keeps, every round, the averaged and the plain weights."
+    order = 35
+    def before_fit(self): self.rounds = []
+    def after_validate(self): self.rounds.append([torch.cat([p.detach().flatten().clone() for p in m.parameters()]) for m in (self.learn.average.avg.module, self.model)])
+
+
+def learn_for(items, save, patience=15, **more):
+    torch.manual_seed(0)
+    examples = Examples(items.train[:4], Vocab.build(items.train))
+    s = resolve(get_phase('auto', 4), 4, **{**quick, 'bs': 4, **more})
+    learn = make_learner(examples, examples, LayoutDiT(model_config(examples.vocab, 'tiny')), s)
+    before = torch.cat([p.detach().flatten().clone() for p in learn.model.parameters()])
+    learn.add_cbs([Noise(s), Rate(s.lr, s.steps, s.warmup), Average(s.ema), Score(examples, save), Stop(patience), Look()])
+    with learn.no_bar(), learn.no_logging(): learn.fit(s.rounds)
+    return learn, before
+
+
+def test_the_averaged_weights_of_the_best_round_are_kept(items, monkeypatch):
+    scores, saved = iter([.1, .5, .3, .5, .2, .4, .1, .9]), {}
+    monkeypatch.setattr('layoutdiff.callbacks.quick_score', lambda model, examples: dict(element_f1=next(scores), type_f1=0., exact_match=0., tree_similarity=0.))
+    keep = lambda model, name: saved.update({name: torch.cat([p.detach().flatten().clone() for p in model.parameters()])})
+    learn, _ = learn_for(items, keep, patience=4, steps=24, rounds=8)
+    averaged, plain = zip(*learn.look.rounds)
+    assert len(averaged) == 6 and learn.score.best_round == 3            # the second of equals is kept, yet patience counts from the first
+    assert torch.equal(saved['best'], averaged[3]) and not torch.equal(saved['best'], plain[3]) and not torch.equal(saved['best'], averaged[-1])
+
+
+def test_a_run_of_a_hundred_steps_forgets_its_random_start(items):
+    learn, start = learn_for(items, lambda model, name: None, steps=100, rounds=1)
+    (averaged, plain), = learn.look.rounds
+    fixed = .998 ** 99
+    assert (averaged - plain).norm() < .25 * (averaged - start).norm()
+    assert (averaged - start).norm() > 3 * (1 - fixed) * (plain - start).norm()       # a fixed .998 would have gone a fifth of the way
+
+
+def test_micro_runs_wait_fifteen_rounds():
+    assert resolve(get_phase('phase1', 35), 35).patience == 15
+    assert [rate(p) for p in (.02, .04, 1)] == pytest.approx([.5, 1, 0], abs=1e-9)    # warm-up, then cosine to zero
