@@ -81,8 +81,9 @@ class BatchLoader(DataLoader):
         self.dataset.epoch += 1
 
 def workers_for(examples:Examples)->int:
-    "Processes that prepare batches: none where the arrays fit in memory, else the cores that are left, up to 8."
+    "Processes that prepare batches: none where the arrays fit in memory, else the cores that are left, up to 8. Variants are never kept."
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    if isinstance(examples, AugmentedExamples): return min(8, cores - 1)
     return 0 if examples.nbytes() <= examples.keep else max(1, min(8, cores - 1))
 
 def make_dls(train:Examples, valid:Examples, s:Settings, workers=0, **plan)->DataLoaders: # plan: rank, world, start of `Batches`
