@@ -9,6 +9,7 @@ import torch
 from fastai.callback.core import Callback
 from hypothesis import given, settings, strategies as st
 
+from layoutdiff.augment import Augmented, AugmentedExamples
 from layoutdiff.callbacks import Average, Noise, Rate, Score, Stop, rate
 from layoutdiff.core import LayoutError
 from layoutdiff.data import Examples
@@ -19,7 +20,7 @@ from layoutdiff.phases import get_phase, resolve
 from layoutdiff.run import open_run
 from layoutdiff.sample import predict_tables
 from layoutdiff.slots import Vocab
-from layoutdiff.train import agreement, fit, fit_folds, make_learner
+from layoutdiff.train import agreement, fit, fit_folds, make_learner, workers_for
 
 quick = dict(steps=4, rounds=2, size='tiny')
 
@@ -286,3 +287,17 @@ def test_a_run_of_a_hundred_steps_forgets_its_random_start(items):
 def test_micro_runs_wait_fifteen_rounds():
     assert resolve(get_phase('phase1', 35), 35).patience == 15
     assert [rate(p) for p in (.02, .04, 1)] == pytest.approx([.5, 1, 0], abs=1e-9)    # warm-up, then cosine to zero
+
+
+# ---- variants are made by workers
+
+def test_variants_are_made_beside_the_model(tmp_path, items, monkeypatch):
+    "Where a second core is free; the weights are the same either way."
+    vocab = Vocab.build(items.train)
+    varied, plain = AugmentedExamples(Augmented(items.train, 4), vocab), Examples(items.train, vocab)
+    for cores, n in ((1, 0), (2, 1), (64, 8)):
+        monkeypatch.setattr('os.sched_getaffinity', lambda _: set(range(cores)), raising=False)
+        assert (workers_for(varied), workers_for(plain)) == (n, 0)
+    train = Items(train=items.train[:6], val=items.val[:2], split_given=True)
+    here, there = (fit(train, tmp_path, tell=quiet, workers=n, augment=4, **quick).loaded[0].state_dict() for n in (0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(here.values(), there.values()))
