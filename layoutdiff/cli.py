@@ -117,15 +117,17 @@ def train(data:str,     # a folder of sections or shards, a manifest (.yaml), or
           time='',      # limit, such as 90s, 10m or 1h30m; by default as many steps as the settings say
           init='none',  # weights to begin with: none, or a run folder
           kfold=0,      # 2 or more: estimate by so many folds first, each section scored by a model that did not see it
+          repeats=1,    # with kfold: how often the folds are cut anew, by other seeds
           seed=0,       # of everything random
           name='',      # of the run folder; by default that of the data
           set:list=()   # k=v: a setting, such as lr=1e-3; may be repeated
          )->int:        # exit code
     "Train a model on your sections and write its run folder."
+    if repeats != 1 and not kfold: raise LayoutError(f'--repeats {repeats} needs folds to repeat; add --kfold 5.')
     settings, limit = {'seed': seed, **settings_of(set)}, seconds(time)
     from layoutdiff.train import fit, fit_folds
     more = dict(out=out, name=name or None, phase=phase, time=limit, init=init, tell=say, **settings)
-    if kfold: fit_folds(data, kfold, **more)
+    if kfold: fit_folds(data, kfold, repeats=repeats, **more)
     else: fit(data, **more)
     return 0
 
@@ -136,25 +138,27 @@ def evaluate(run:str,    # a run folder, or the word base
              given='structure,screenshot', # what the model may look at
              steps=0,    # sampling steps; 0: as the run was told
              baselines='all', # all, none, or names with commas between
-             json=''     # write all scores to this file
+             json='',    # write all scores to this file
+             support=''  # labelled sections shown along: a folder, or how many of each group, 0 to 5; up to five of each group are then not scored, whatever the number
             )->int:      # exit code
     "Score a run beside the baselines, on sections it has not seen."
     one_of('split', split, ('test', 'val', 'train', 'all'))
     for g in given.split(','): one_of('input', g, ('structure', 'screenshot'))
     from layoutdiff.evaluate import evaluate as score, scores_table
     names = {} if baselines == 'all' else {'baselines': () if baselines == 'none' else tuple(baselines.split(','))}
-    say(scores_table(score(run, data, split, tuple(given.split(',')), steps or None, path_json=json or None, tell=whisper, **names)))
+    say(scores_table(score(run, data, split, tuple(given.split(',')), steps or None, path_json=json or None, tell=whisper, support=int(support) if support.isdecimal() else support or None, **names)))
     return 0
 
 # %% ../nbs/34_cli.ipynb #d8bf5230
 def predict(run:str,           # a run folder, or the word base
             input:list,        # example folders, example.json, pictures, HTML files, web addresses (captured first)
             out='predictions', # a folder per input is made in it
-            steps=0            # sampling steps; 0: as the run was told
+            steps=0,           # sampling steps; 0: as the run was told
+            support=''         # a folder of labelled examples of the same site, shown to a run trained with p_support
            )->int:             # exit code
     "Write layout.json, layout.v2.json and overlay.png for each input."
     from layoutdiff.predict import predict_to
-    folders, bad = predict_to(run, input, out, steps or None, say)
+    folders, bad = predict_to(run, input, out, steps or None, say, support or None)
     for path, reason in bad: whisper(f'not predicted: {path}: {reason}')
     return 0 if not bad else 1 if folders else 2
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPLIT_NAMES', 'BOX_COUNTS', 'SCORES', 'ROW_NAMES', 'COLUMNS', 'FREE_COLUMNS', 'pick_split', 'scorable', 'content_key',
            'find_leaks', 'section_counts', 'scores_of', 'confusion', 'confusion_table', 'draw_confusion', 'run_items',
-           'changed', 'baseline_train', 'evaluate', 'scores_table', 'results_table']
+           'changed', 'baseline_train', 'hold_out', 'by_shown', 'evaluate', 'scores_table', 'results_table']
 
 # %% ../nbs/25_evaluate.ipynb #fc075a80
 import hashlib
@@ -24,7 +24,7 @@ from .draw import colour
 from .items import SAMPLE, Items
 from .metrics import METRICS, bootstrap, counts, pool
 from .run import BASE, Run, fingerprint, open_run
-from .sample import GIVEN_NAMES, predict_tables
+from .sample import GIVEN_NAMES, MOST_SHOWN, as_support, draw_shown, knows_support, predict_tables
 from .shards import get_data, labelled, pick
 from .slots import decode, encode
 from .train import data_fingerprint
@@ -172,19 +172,45 @@ def baseline_train(mine, items, scored)->tuple: # training sections, a note
     if train: return train, f'{gone}: baselines are fitted on the {len(train)} training sections of the scored data'
     return [], f'{gone}, and the scored data have no train split: only baselines that need none are scored'
 
+# %% ../nbs/25_evaluate.ipynb #4c7db65a
+def hold_out(sections,   # to be scored
+             k:int,      # how many of each group are shown, 0 to 5
+             seed=0      # of the draw
+            )->tuple:    # sections that remain, {group: sections to show}; {None: ...} where all are one site
+    "Leave out up to five sections of each group, and choose `k` of these to show."
+    if not 0 <= k <= MOST_SHOWN: raise LayoutError(f'support={k}: allowed are 0 to {MOST_SHOWN}, as many as training shows, or a folder of labelled examples.')
+    alone, by = len({s.group for s in sections}) == len(sections), {}
+    for s in sections: by.setdefault(None if alone else s.group, []).append(s)
+    held = {g: draw_shown(own, min(MOST_SHOWN, len(own) - 1), seed) for g, own in by.items()}
+    gone = {s.id for own in held.values() for s in own}
+    return [s for s in sections if s.id not in gone], {g: own[:k] for g, own in held.items()}
+
+# %% ../nbs/25_evaluate.ipynb #678c90b1
+def by_shown(answer,    # function from sections, and sections to show, to tables
+             sections,
+             shown:dict # {group: sections to show}; under None: for all others
+            )->list:    # of tables, in the order of the sections
+    "Ask for each group apart."
+    out, rows = {}, {}
+    for i, s in enumerate(sections): rows.setdefault(s.group if s.group in shown else None, []).append(i)
+    for g, own in rows.items(): out.update(zip(own, answer([sections[i] for i in own], shown[g])))
+    return [out[i] for i in range(len(sections))]
+
 # %% ../nbs/25_evaluate.ipynb #a99b953b
 def _timed(predict, sections):
     start = perf_counter()
     tables = predict(sections)
     return tables, (perf_counter() - start) / len(sections)
 
-def _model(run, steps, given, seed):
+def _model(run, steps, given, seed, shown):
     model, vocab, s, _ = run.loaded
-    return lambda sections: predict_tables(model, Examples(sections, vocab, s.image_size), steps, given, seed=seed)
+    def answer(sections, support=()):
+        return predict_tables(model, Examples(sections, vocab, s.image_size), steps, given, seed=seed, support=support and Examples(support, vocab, s.image_size))
+    return (lambda sections: by_shown(answer, sections, shown)) if any(shown.values()) else answer
 
-def _everyone(run, mine, train, free, given, steps, baselines, seed, tell): # (name, function to predict with), one after the other
-    yield 'model', lambda: _model(run, steps, given, seed)
-    yield 'model_1_step', lambda: _model(run, 1, given, seed)
+def _everyone(run, mine, train, free, given, steps, baselines, seed, tell, shown): # (name, function to predict with), one after the other
+    yield 'model', lambda: _model(run, steps, given, seed, shown)
+    yield 'model_1_step', lambda: _model(run, 1, given, seed, shown)
     ours = dict(run=None if run.path == BASE else run, val=mine.val if mine else (), given=given, tell=tell)
     for name in baselines:
         more = ours if name == 'onepass' else {}
@@ -199,7 +225,8 @@ def evaluate(run,                   # a run folder, a `Run`, or the word base
              baselines=tuple(BASELINES), # names of `BASELINES`
              path_json=None,        # also write metrics.json here
              tell=print,            # receives a line per event
-             seed=0                 # of sampling, baselines and intervals
+             seed=0,                # of sampling, baselines, intervals, and of the draw of what is shown
+             support=None           # labelled sections shown along: how many of each group, 0 to 5, or a folder; None: none, and all are scored
             )->dict:                # as metrics.json
     "Score a run beside the baselines."
     run, given = run if isinstance(run, Run) else open_run(run), tuple(given.split(',') if isinstance(given, str) else given)
@@ -209,21 +236,22 @@ def evaluate(run,                   # a run folder, a `Run`, or the word base
     if not given: raise LayoutError(f"given is empty; the model needs something to look at: {', '.join(GIVEN_NAMES)}, or both.")
     items = get_data(data)
     mine, same = run_items(run, items)
-    out, sections, free = _facts(run, items, mine, same, split, given, steps, seed)
+    out, sections, free, shown = _facts(run, items, mine, same, split, given, steps, seed, support)
     for note in out['notes']: tell(f'note: {note}')
     tell(f"{out['split']}: {len(sections)} sections of {out['groups']} groups, given {' and '.join(given)}")
-    _score_all(out, run, mine, baseline_train(mine, items, sections)[0], sections, free, baselines, seed, tell)
+    _score_all(out, run, mine, baseline_train(mine, items, sections)[0], sections, free, baselines, seed, tell, shown)
     for path in [*([run.path/'metrics.json'] if run.path != BASE else []), *([Path(path_json)] if path_json else [])]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
     return out
 
 # %% ../nbs/25_evaluate.ipynb #5b263d19
-def _facts(run, items, mine, same, split, given, steps, seed):
+def _facts(run, items, mine, same, split, given, steps, seed, support):
     own = (run.config['splits'] if same and not items.split_given and mine else None)
     if own: own = {k: [s.id for s in getattr(mine, k)] for k in own}
     name, sections = pick_split(items, split, own)
     sections, free, notes = scorable(sections, given)
+    sections, shown, told = _shown(run, sections, free, support, seed)
     settings, meta = run.loaded[2:]
     ids = run.config['splits']['train'] if same else ()
     leaked, groups = find_leaks(sections, mine.train if mine else (), ids, meta.get('groups', ()))
@@ -236,11 +264,32 @@ def _facts(run, items, mine, same, split, given, steps, seed):
     elif changed(run, mine): notes.append('the training data are not what they were when the run was trained')
     odd = 0 if free else sum(bool(encode(s).reasons) for s in sections)
     if odd: notes.append(f'{odd} layouts do not fit a slot table exactly: nothing can be fully right on them')
-    notes.append(baseline_train(mine, items, sections)[1])
+    notes += [baseline_train(mine, items, sections)[1], *told]
     facts = dict(run=run.path.as_posix(), data=str(items.path), fingerprint=fingerprint(sections), split=name, given=list(given),
                  steps=settings.sample_steps if steps is None else steps, seed=seed, n_sections=len(sections),
                  groups=len({s.group for s in sections}), leaked_sections=leaked, leaked_groups=groups, notes=notes)
-    return facts, sections, free
+    if support is not None: facts['support'] = dict(asked=support if isinstance(support, int) else str(support), shown={g or 'all': [s.id for s in own] for g, own in shown.items()})
+    return facts, sections, free, shown
+
+# %% ../nbs/25_evaluate.ipynb #e399eb3e
+def _shown(run, sections, free, support, seed): # sections to score, {group: sections to show}, notes
+    if support is None: return sections, {}, []
+    if free: raise LayoutError('labelled sections are shown by their HTML nodes, and here nothing is scored by these: use --given structure, or leave --support out.')
+    if support != 0: knows_support(run.loaded[0])
+    if isinstance(support, int): (rest, shown), notes = hold_out(sections, support, seed), []
+    else:
+        shown = {None: as_support(support, run.loaded[1], seed, (notes := []).append)}
+        rest = [s for s in sections if content_key(s) not in set(map(content_key, shown[None]))]
+    if not rest: raise LayoutError('every section of this split is among those shown: none is left to score.')
+    return rest, shown, notes + list(_told(sections, rest, shown, support))
+
+def _told(sections, rest, shown, support):
+    yield f'{len(sections) - len(rest)} of {len(sections)} sections are not scored, so that they may be shown; baselines are shown none'
+    few = sum(len(own) < support for own in shown.values()) if isinstance(support, int) else 0
+    if few: yield f'{few} of {len(shown)} groups are too small to show {support} and keep one to score: fewer are shown'
+    keys = {g: set(map(content_key, own)) for g, own in shown.items()}
+    twins = sum(content_key(s) in keys[s.group if s.group in keys else None] for s in rest)
+    if twins: yield f'{twins} scored sections have the same nodes as one that is shown'
 
 # %% ../nbs/25_evaluate.ipynb #fd76a819
 def _majority(train, truths, seed):
@@ -248,13 +297,13 @@ def _majority(train, truths, seed):
     learned = Counter(l for s in some(train, seed) if s.structure for l in encode(s).label) or Counter(l for t in truths for l in t or ())
     return max(learned, key=lambda k: (learned[k], k), default='')
 
-def _score_all(out, run, mine, train, sections, free, baselines, seed, tell):
+def _score_all(out, run, mine, train, sections, free, baselines, seed, tell, shown):
     truths = [None if free else encode(s).label for s in sections]
     majority, longest = _majority(train, truths, seed), max(len(t or ()) for t in truths)
     bad, sites = set(out['leaked_sections']), set(out['leaked_groups'])
     clean = [i for i, s in enumerate(sections) if s.id not in bad and s.group not in sites]
     out.update(model=None, model_1_step=None, baselines={}, without_leaks={'n_sections': len(clean)} if bad or sites else None)
-    for name, make in _everyone(run, mine, train, free, out['given'], out['steps'], baselines, seed, tell):
+    for name, make in _everyone(run, mine, train, free, out['given'], out['steps'], baselines, seed, tell, shown):
         place = out['baselines'] if name in baselines else out
         try: tables, seconds = _timed(make(), sections)
         except LayoutError as e:
@@ -290,7 +339,8 @@ def _markdown(rows, cell):
     lines = [f'| {ROW_NAMES.get(k, k)} | ' + ' | '.join(cell(s, c) for c in cols) + ' |' for k, s in rows.items()]
     return '\n'.join(['| | ' + ' | '.join(cols.values()) + ' |', '|---' * (len(cols) + 1) + '|', *lines])
 
-def _head(m): return f"{m['n_sections']} sections of {m['groups']} groups ({m['split']}), given {' and '.join(m['given'])}; "
+def _shown_text(m): return f", shown labelled sections ({m['support']['asked']})" if 'support' in m else ''
+def _head(m): return f"{m['n_sections']} sections of {m['groups']} groups ({m['split']}), given {' and '.join(m['given'])}{_shown_text(m)}; "
 
 def _tail(m): # what stands below the table
     s, w = m['model'], m['without_leaks']

@@ -26,6 +26,7 @@ class Settings:
     dropout: float = .15       # in feed-forward outputs
     smoothing: float = .03     # label smoothing
     wrap_weight: float = .3    # weight of the wrap column in the loss
+    variance_aware: bool = False # weights of the loss terms fall where a term's spread grows
     floor: float = .2          # times below it weigh no more than it: the clip of 1/t
     p_full: float = .4         # share of examples with every word hidden
     p_free: float = .1         # share of batches with free slots: reading pictures without HTML

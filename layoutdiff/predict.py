@@ -25,7 +25,7 @@ from .html import (dumps, layout_to_v1, layout_to_v2, loads, parse_html, read_la
                              structure_to_v1)
 from .items import PAGES, PICTURES, read_section
 from .run import Run, open_run
-from .sample import predict_tables
+from .sample import as_support, knows_support, predict_tables
 from .slots import decode, element_boxes, layout_faults
 
 # %% ../nbs/30_predict.ipynb #6fd04cdb
@@ -64,10 +64,14 @@ class LayoutPredictor:
     "A trained run as a function from screenshot, structure or both to a layout."
     def __init__(self,
                  run='base',   # a run folder, a `Run`, or the word base
-                 steps=None):  # sampling steps, 1 to 50; None: as the run was told
+                 steps=None,   # sampling steps, 1 to 50; None: as the run was told
+                 support=None, # labelled sections of the same site, shown along: a folder or a list of `Section`; None: none
+                 tell=print):  # receives a line on what is shown
         self.run = run if isinstance(run, Run) else open_run(run)
         self.model, self.vocab, settings, _ = self.run.loaded
         self.steps = steps or settings.sample_steps
+        if support is not None: knows_support(self.model)
+        self.shown = None if support is None else Examples(as_support(support, self.vocab, tell=tell), self.vocab, self.model.cfg.image_size)
 
     def __call__(self, screenshot=None, structure=None)->Layout:
         "The layout of a screenshot, a structure or both; without a structure, types, boxes and tree."
@@ -103,7 +107,7 @@ def _batch(self:LayoutPredictor, sections):
     for i, s in enumerate(sections):
         try: examples[i] # reads the picture, and keeps it
         except (OSError, SyntaxError, Image.DecompressionBombError) as e: raise LayoutError(f'{s.id}: unreadable-image: {e}') from None
-    tables = predict_tables(self.model, examples, self.steps, bs=len(sections))
+    tables = predict_tables(self.model, examples, self.steps, bs=len(sections), support=self.shown)
     return [_finish(decode(t, s.structure), s.structure) for t, s in zip(tables, sections)]
 
 # %% ../nbs/30_predict.ipynb #dd3b96cf
@@ -191,10 +195,11 @@ def predict_to(run,               # a run folder, a `Run`, the word base, or a `
                inputs,            # example folders, JSON, picture or HTML files, web addresses, or `Section`s
                out='predictions', # where the folders go
                steps=None,        # sampling steps; None: as the run was told
-               tell=print         # receives a line per folder written
+               tell=print,        # receives a line per folder written
+               support=None       # labelled sections of the same site, as for `LayoutPredictor`
               )->tuple:           # the folders written, and (input, reason) of each that failed
     "Predict each input and write its layouts and picture; one that fails does not stop the others."
-    predictor, folders, bad = run if isinstance(run, LayoutPredictor) else LayoutPredictor(run, steps), [], []
+    predictor, folders, bad = run if isinstance(run, LayoutPredictor) else LayoutPredictor(run, steps, support, tell), [], []
     Path(out).mkdir(parents=True, exist_ok=True)
     inputs = [pair for o in inputs for pair in _inputs(o, out, tell)]
     for k in range(0, len(inputs), 240):
@@ -205,6 +210,6 @@ def predict_to(run,               # a run folder, a `Run`, the word base, or a `
             if isinstance(done, Exception): bad.append((who, _reason(who, done)))
             else:
                 for note in section.notes: tell(f'put right: {who}: {note}')
-                tell(f'{done}: {len(layout)} elements')
+                tell(f'{done}: {len(layout)} elements' + ('; nothing was shown to it, since it has no HTML' if predictor.shown and not section.structure else ''))
                 folders.append(done)
     return folders, bad

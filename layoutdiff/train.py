@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOOK', 'FOLD_SCORES', 'training_items', 'some', 'data_fingerprint', 'BatchLoader', 'workers_for', 'make_dls',
            'decay_groups', 'param_groups', 'make_learner', 'seed_all', 'draw_curves', 'right_share', 'draw_predictions',
-           'fit', 'fold_scores', 'fit_folds']
+           'fit', 'fold_scores', 'fit_folds', 'agreement']
 
 # %% ../nbs/23_train.ipynb #732c14e5
 import os
@@ -32,7 +32,7 @@ from .data import Batches, Examples
 from .draw import draw_pair
 from .html import dumps, layout_to_v2
 from .items import Items, split_items
-from .losses import LOSS_WEIGHTS, diffusion_loss
+from .losses import LOSS_WEIGHTS, DiffusionLoss, VarianceAwareLossScheduler
 from .metrics import counts, pool
 from .model import LayoutDiT, begin_with, levels, merge_vocab, model_config
 from .phases import Settings, explain, get_phase, resolve
@@ -81,8 +81,9 @@ class BatchLoader(DataLoader):
         self.dataset.epoch += 1
 
 def workers_for(examples:Examples)->int:
-    "Processes that prepare batches: none where the arrays fit in memory, else the cores that are left, up to 8."
+    "Processes that prepare batches: none where the arrays fit in memory, else the cores that are left, up to 8. Variants are never kept."
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    if isinstance(examples, AugmentedExamples): return min(8, cores - 1)
     return 0 if examples.nbytes() <= examples.keep else max(1, min(8, cores - 1))
 
 def make_dls(train:Examples, valid:Examples, s:Settings, workers=0, **plan)->DataLoaders: # plan: rank, world, start of `Batches`
@@ -106,7 +107,7 @@ def make_learner(train:Examples, val:Examples, model:LayoutDiT, s:Settings, path
     "Data, model, loss and optimiser, ready for callbacks."
     dls = make_dls(train, val, s, workers)
     weights = {**LOSS_WEIGHTS, 'wrap': s.wrap_weight}
-    loss = lambda out, state, batch: diffusion_loss(out, state, batch, weights, smoothing=s.smoothing, floor=s.floor)
+    loss = DiffusionLoss(weights, VarianceAwareLossScheduler(weights) if s.variance_aware else None, smoothing=s.smoothing, floor=s.floor)
     opt = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(.9, .98))
     learn = Learner(dls, model, loss_func=loss, opt_func=opt, splitter=partial(param_groups, by_level=s.layer_decay < 1), lr=s.lr, path=path, train_bn=False)
     learn.create_opt()
@@ -225,28 +226,61 @@ def fold_scores(run:Run, sections)->tuple: # counts, layouts
     layouts = [decode(t, sec.structure) for t, sec in zip(predict_tables(model, Examples(sections, vocab, s.image_size), s.sample_steps), sections)]
     return [counts(l, sec.layout, sec.structure, free=sec.structure is None) for l, sec in zip(layouts, sections)], layouts
 
-def fit_folds(data, k=5, time=None, seed=0, tell=print, **kwargs)->Run: # kwargs as for `fit`
-    "Estimate by `k` folds by group, then train a final model on everything."
+def fit_folds(data, k=5, time=None, seed=0, tell=print, repeats=1, **kwargs)->Run: # kwargs as for `fit`
+    "Estimate by `k` folds by group, cut `repeats` times, then train a final model on everything."
     items = get_data(data)
-    sections, share = labelled(items.all), time and time / (k + 1)
+    sections = labelled(items.all)
+    seeds, cuts = _cuts(sections, k, repeats, seed)
+    share = time and time / (1 + sum(map(len, cuts)))
     final = fit(Items(train=sections, val=sections, split_given=True, path=items.path), time=share, seed=seed, tell=tell, **kwargs)
-    rows, done, each = [], {}, []
-    for i, (train, test) in enumerate(split_items(sections, k=k, seed=seed)):
-        tell(f'fold {i + 1} of {k}: {len(train)} sections to train on, {len(test)} held out')
-        run = fit(Items(train=train, val=train, split_given=True, path=items.path), **{**kwargs, 'out': final.path/'folds', 'name': 'fold'}, time=share, seed=seed, tell=lambda line: None)
+    again = dict(kwargs, out=final.path/'folds', name='fold', time=share, tell=lambda line: None)
+    done = [_repeat(items.path, folds, again, s, f', repeat {r + 1} of {repeats}' if repeats > 1 else '', tell) for r, (s, folds) in enumerate(zip(seeds, cuts))]
+    return _tell_folds(final, sections, seeds, done, tell)
+
+# %% ../nbs/23_train.ipynb #75c44abf
+def _cuts(sections, k, repeats, seed): # a seed and a list of (train, held out) per repeat
+    if not isinstance(repeats, int) or repeats < 1: raise LayoutError(f'repeats is {repeats!r}; allowed are whole numbers from 1 on.')
+    seeds = [seed + r for r in range(repeats)]
+    cuts = [split_items(sections, k=k, seed=s) for s in seeds]
+    if not cuts[0][0][1]: raise LayoutError(f'all {len(sections)} labelled sections are of one group, so none can be held out. Give sections of two sites or more, or leave --kfold out.')
+    return seeds, cuts
+
+def _repeat(path, folds, how, seed, which, tell): # scores of each fold, {id: (counts, layout)}
+    each, done = [], {}
+    for i, (train, test) in enumerate(folds):
+        tell(f'fold {i + 1} of {len(folds)}{which}: {len(train)} sections to train on, {len(test)} held out')
+        run = fit(Items(train=train, val=train, split_given=True, path=path), seed=seed, **how)
         found, layouts = fold_scores(run, test)
         each.append(pool(found))
-        rows += found
-        done.update((s.id, layout_to_v2(l)) for s, l in zip(test, layouts))
-    return _tell_folds(final, each, pool(rows), done, tell)
+        done.update((s.id, pair) for s, *pair in zip(test, found, layouts))
+    return each, done
 
 # %% ../nbs/23_train.ipynb #5f81db12
 FOLD_SCORES = ('element_f1', 'exact_match', 'type_f1', 'tree_similarity')
 
-def _tell_folds(final, each, pooled, answers, tell):
-    about = {n: dict(pooled=pooled[n], mean=float(np.mean(v)), sd=float(np.std(v, ddof=1)) if len(v) > 1 else None, folds=v)
-             for n in FOLD_SCORES if pooled[n] is not None for v in [[e[n] for e in each if e[n] is not None]]}
-    (final.path/'folds.json').write_text(dumps(dict(scores=about, layouts=answers), 1) + '\n', encoding='utf-8')
-    for n, v in about.items(): tell(f"{n.replace('_', ' ')}: {v['pooled']:.3f} out of fold; between folds {v['mean']:.3f} +- {v['sd'] or 0:.3f}")
+def agreement(layouts, structure)->float|None: # 0 to 1; None for a single layout
+    "How alike several answers to one section are: the mean F1 of elements (of types where there is no structure) over all pairs."
+    pairs = [pool([counts(a, b, structure, free=structure is None)]) for i, a in enumerate(layouts) for b in layouts[:i]]
+    each = [p['element_f1'] if p['element_f1'] is not None else p['type_f1'] for p in pairs]
+    return float(np.mean([1. if v is None else v for v in each])) if each else None   # None: neither has any
+
+def _spread(values): return dict(mean=float(np.mean(values)), sd=float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+def _fold_table(done): # the scores of folds.json
+    pooled, out = [pool([c for c, _ in answers.values()]) for _, answers in done], {}
+    for n in FOLD_SCORES:
+        all_folds, whole = [e[n] for each, _ in done for e in each if e[n] is not None], [p[n] for p in pooled if p[n] is not None]
+        if whole: out[n] = dict(pooled=float(np.mean(whole)), **_spread(all_folds), folds=all_folds, repeats=dict(pooled=whole, sd=_spread(whole)['sd']))
+    return out
+
+def _tell_folds(final, sections, seeds, done, tell):
+    about, first = _fold_table(done), done[0][1]
+    alike = {s.id: agreement([answers[s.id][1] for _, answers in done], s.structure) for s in sections} if len(done) > 1 else {}
+    what = dict(repeats=len(done), seeds=seeds, scores=about, layouts={i: layout_to_v2(l) for i, (_, l) in first.items()}, agreement=alike)
+    (final.path/'folds.json').write_text(dumps(what, 1) + '\n', encoding='utf-8')
+    for n, v in about.items():
+        more = f" (mean of {len(done)} repeats, {v['repeats']['sd'] or 0:.3f} between them)" if len(done) > 1 else ''
+        tell(f"{n.replace('_', ' ')}: {v['pooled']:.3f} out of fold{more}; between folds {v['mean']:.3f} +- {v['sd'] or 0:.3f}")
+    if alike: tell(f'agreement between repeats: {np.mean(list(alike.values())):.3f} on average, least {min(alike.values()):.3f} ({min(alike, key=alike.get)})')
     tell(f'run folder: {final.path}')
     return final

@@ -47,6 +47,7 @@ print(json.dumps(out))'''
     (['train', 'sample', '--set', 'bs=many'], 'not of type int'),
     (['train', 'sample', '--time', '10'], 'with units'),
     (['train', 'sample', '--seed', 'x'], 'invalid int value'),
+    (['train', 'sample', '--repeats', '3'], 'add --kfold 5'),
     (['train'], 'required: DATA'),
     (['train', 'sample', 'more'], 'unrecognized arguments: more'),
     (['evaluate', 'r', 'sample', '--split', 'tets'], "did you mean 'test'"),
@@ -111,6 +112,21 @@ def test_predict_folder_picture_page(trained):
         v1, v2 = (read_layout(loads((folder/'out'/name/f).read_bytes()), structure) for f in ('layout.json', 'layout.v2.json'))
         assert v1 == v2 and Image.open(folder/'out'/name/'overlay.png').size[0] > 100
     assert read_section(folder/'out'/'page').notes == []
+
+
+def test_support_by_number_and_by_folder(trained):
+    "A run that never learnt it says how; one that did scores the same sections for 0 and 1 shown."
+    folder, _ = trained
+    for words in (['evaluate', 'runs/try-001', 'sample'], ['predict', 'runs/try-001', SAMPLE/'test'/'cobalt--hero--1440', '--out', 'helped']):
+        code, _, err = ask(*words, '--support', SAMPLE/'val', cwd=folder)
+        assert code == 2 and '--set p_support=.3' in err.splitlines()[-1]
+    code, out, err = ask('train', 'sample', *TINY, '--set', 'p_support=.3', '--name', 'pupil', cwd=folder)
+    assert code == 0, err
+    for k in (0, 1):
+        code, out, err = ask('evaluate', 'runs/pupil-001', 'sample', '--baselines', 'none', '--support', k, cwd=folder)
+        assert code == 0 and f'2 sections of 2 groups (test), given structure and screenshot, shown labelled sections ({k})' in out, err
+    code, out, err = ask('predict', 'runs/pupil-001', SAMPLE/'test'/'cobalt--hero--1440', '--support', SAMPLE/'val', '--out', 'helped', cwd=folder)
+    assert code == 0 and 'of 10; at most 5 are' in out and (folder/'helped'/'cobalt--hero--1440'/'layout.json').is_file(), err
 
 
 def test_all_bad_or_no_run_is_exit_2(trained):

@@ -131,3 +131,61 @@ def test_rules_on_real_sections():
     data = get_items(DATA/'wp-sections'/'test')
     tables = fit_baseline('rules', [])(data.all)
     assert pool([counts(decode(t, s.structure), s.layout) for t, s in zip(tables, data.all)])['element_f1'] > .77
+
+# ---- labelled sections of the same site, shown along
+
+@pytest.fixture(scope='module')
+def pupil(tmp_path_factory): return fit('sample', out=tmp_path_factory.mktemp('runs'), size='tiny', steps=6, rounds=1, p_support=1., **QUIET)
+
+@pytest.fixture(scope='module')
+def sites(items): return Items(test=items.train, split_given=True)       # six sites of five sections; a leak, which does not matter here
+
+def test_the_same_sections_are_scored_whatever_is_shown(run, pupil, items):
+    got = [evaluate(r, items, baselines=('rules',), steps=1, support=k, **QUIET) for r, k in ((run, 0), (pupil, 0), (pupil, 1), (pupil, 5))]
+    assert len({m['fingerprint'] for m in got}) == 1 and {m['n_sections'] for m in got} == {2}
+    assert len({json.dumps(timeless(m['baselines'])) for m in got}) == 1
+    shown = [m['support']['shown'] for m in got]
+    assert [[len(v) for v in s.values()] for s in shown] == [[0, 0], [0, 0], [1, 1], [4, 4]]
+    assert all(a[g] == b[g][:len(a[g])] for a, b in zip(shown[1:], shown[2:]) for g in a)    # few are the first of many
+    assert any('too small to show 5' in n for n in got[-1]['notes']) and not any('too small' in n for n in got[2]['notes'])
+
+def test_what_is_shown_is_never_scored_and_of_the_same_site(pupil, items, sites, monkeypatch):
+    from layoutdiff import evaluate as page
+    asked, real = [], page.predict_tables
+    def spy(model, examples, *args, support=None, **kwargs):
+        asked.append(([s.id for s in examples.sections], {s.group for s in examples.sections}, [(s.id, s.group) for s in support.sections]))
+        return real(model, examples, *args, support=support, **kwargs)
+    monkeypatch.setattr(page, 'predict_tables', spy)
+    page.evaluate(pupil, sites, baselines=(), steps=1, support=3, **QUIET)
+    scored = {i for ids, *_ in asked for i in ids}
+    assert len(asked) == 2 * 6 and len(scored) == 6
+    for ids, groups, shown in asked:
+        assert len(shown) == 3 and len(groups) == 1 and {g for _, g in shown} == groups and not {i for i, _ in shown} & scored
+
+def test_a_draw_by_seed(pupil, sites):
+    a, b, c = (evaluate(pupil, sites, baselines=(), steps=1, support=2, seed=k, **QUIET) for k in (0, 0, 1))
+    assert a['support'] == b['support'] != c['support'] and timeless(a) == timeless(b)
+
+def test_a_folder_is_shown_to_all_and_not_scored(pupil, items, tmp_path):
+    from layoutdiff.items import write_section
+    for s in items.test[:3]: write_section(s, tmp_path/s.id)
+    m = evaluate(pupil, items, baselines=(), steps=1, support=tmp_path, **QUIET)
+    assert m['n_sections'] == 7 and len(m['support']['shown']['all']) == 3 and any(n.startswith('shown along: ') for n in m['notes'])
+    assert f'shown labelled sections ({tmp_path})' in scores_table(m)
+    with pytest.raises(LayoutError, match='none is left to score'):
+        evaluate(pupil, Items(test=items.test[:3], split_given=True), baselines=(), support=tmp_path, **QUIET)
+
+def test_sections_without_a_site_count_as_one(pupil, items):
+    alone = Items(test=[replace(s, group=s.id) for s in items.test], split_given=True)
+    m = evaluate(pupil, alone, baselines=(), steps=1, support=5, **QUIET)
+    assert m['n_sections'] == 5 and [len(v) for v in m['support']['shown'].values()] == [5]
+
+def test_twins_of_what_is_shown_are_counted(pupil, items):
+    twins = [replace(items.test[0], id=f'twin-{k}') for k in range(7)]
+    m = evaluate(pupil, Items(test=twins, split_given=True), baselines=(), steps=1, support=1, **QUIET)
+    assert '2 scored sections have the same nodes as one that is shown' in m['notes']
+
+def test_showing_is_refused_with_reasons(run, pupil, items):
+    for r, how, said in ((run, dict(support=1), '--set p_support=.3'), (pupil, dict(support=6), 'allowed are 0 to 5'),
+                         (pupil, dict(support=1, given='screenshot'), 'use --given structure'), (pupil, dict(support='gone'), 'missing-file')):
+        with pytest.raises(LayoutError, match=said): evaluate(r, items, baselines=(), **how, **QUIET)

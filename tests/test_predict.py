@@ -177,3 +177,66 @@ def test_v2_layout_fits_into_an_example(run, tmp_path):
 def test_nothing_given_and_no_base(run):
     with pytest.raises(LayoutError, match='give screenshot='): LayoutPredictor(run)()
     with pytest.raises(LayoutError, match='neither screenshot'): LayoutPredictor(run).section(Section('a'))
+
+
+# ---- labelled sections of the same site, shown along
+
+@pytest.fixture(scope='module')
+def pupil(tmp_path_factory):
+    "Noise again, of a model that looks at what is shown."
+    folder, sections = tmp_path_factory.mktemp('pupil'), get_items('sample').train
+    vocab = Vocab.build(sections)
+    torch.manual_seed(0)
+    model = LayoutDiT(model_config(vocab, 'tiny', image_size=32, support=True))
+    with torch.no_grad():
+        for p in model.parameters(): p.add_(.1 * torch.randn(p.shape))
+    (folder/'weights').mkdir()
+    save_weights(folder/'weights'/'best.safetensors', model, vocab, Settings(sample_steps=1))
+    return Run(folder)
+
+
+def confidence(layout): return [e.confidence for e in layout]
+
+
+def test_a_folder_of_examples_is_shown(pupil, tmp_path):
+    "The folder and the sections in it give the same answers, others than nothing shown; the answers of what is asked are not looked at."
+    from layoutdiff.items import write_section
+    asked, *shown = [s for s in get_items('sample').test if s.group == 'cobalt']
+    for s in shown: write_section(s, tmp_path/'site'/s.id)
+    told, out = [], {}
+    for name, support in dict(folder=tmp_path/'site', text=str(tmp_path/'site'), list=shown, none=None).items():
+        out[name] = LayoutPredictor(pupil, support=support, tell=told.append).section(asked)
+    assert confidence(out['folder']) == confidence(out['text']) == confidence(out['list']) != confidence(out['none'])
+    assert all(s.id in told[0] for s in shown) and len(told) == 3
+    (folder,), _ = predict_to(pupil, [asked], tmp_path/'out', tell=told.append, support=tmp_path/'site')
+    assert read_layout(loads((folder/'layout.v2.json').read_bytes()), asked.structure) == out['folder']
+
+
+def test_what_is_shown_is_limited_and_told(pupil):
+    train, told = get_items('sample').train, []
+    big = replace(train[0], id='big', structure=Structure([*train[0].structure.nodes, *[Node('p', 0)] * 400]))
+    odd = replace(train[1], layout=type(train[1].layout)([replace(e, type='hologram') for e in train[1].layout]))
+    shown = LayoutPredictor(pupil, support=[big, *train[2:9]], tell=told.append).shown
+    assert len(shown) == 5 and 'big' not in {s.id for s in shown.sections} and 'of 8; at most 5 are, of up to 400 nodes each' in told[0]
+    again = LayoutPredictor(pupil, support=[*train[8:1:-1], big], tell=quiet).shown
+    assert [s.id for s in again.sections] == [s.id for s in shown.sections]
+    told.clear()
+    assert LayoutPredictor(pupil, support=[odd], tell=told.append).section(train[3]) and 'does not know: hologram' in told[1]
+
+
+def test_an_input_without_html_is_shown_nothing(pupil, tmp_path):
+    s, told = get_items('sample').test[0], []
+    by_eye = replace(s, structure=None)
+    helped, alone = LayoutPredictor(pupil, support=get_items('sample').test[1:4], tell=quiet), LayoutPredictor(pupil)
+    assert confidence(helped.section(by_eye)) == pytest.approx(confidence(alone.section(by_eye)), abs=1e-3)
+    both = helped.many([by_eye, s])
+    assert confidence(both[1]) == pytest.approx(confidence(helped.section(s)), abs=1e-3)
+    predict_to(helped, [by_eye], tmp_path, tell=told.append)
+    assert 'nothing was shown to it' in told[-1]
+
+
+def test_who_cannot_look_or_has_nothing_to_show(run, pupil, tmp_path):
+    train = get_items('sample').train
+    with pytest.raises(LayoutError, match='--set p_support=.3'): LayoutPredictor(run, support=train[:2])
+    with pytest.raises(LayoutError, match='none of 2 sections can be shown'): LayoutPredictor(pupil, support=[replace(s, layout=None) for s in train[:2]])
+    with pytest.raises(LayoutError, match='missing-file'): LayoutPredictor(pupil, support=tmp_path/'gone')

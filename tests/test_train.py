@@ -6,13 +6,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fastai.callback.core import Callback
+from hypothesis import given, settings, strategies as st
 
+from layoutdiff.augment import Augmented, AugmentedExamples
+from layoutdiff.callbacks import Average, Noise, Rate, Score, Stop, rate
 from layoutdiff.core import LayoutError
 from layoutdiff.data import Examples
 from layoutdiff.items import SAMPLE, Items, get_items
+from layoutdiff.losses import VarianceAwareLossScheduler
+from layoutdiff.model import LayoutDiT, model_config
+from layoutdiff.phases import get_phase, resolve
 from layoutdiff.run import open_run
 from layoutdiff.sample import predict_tables
-from layoutdiff.train import fit
+from layoutdiff.slots import Vocab
+from layoutdiff.train import agreement, fit, fit_folds, make_learner, workers_for
 
 quick = dict(steps=4, rounds=2, size='tiny')
 
@@ -129,3 +137,167 @@ def test_a_support_set_changes_the_answer_and_variants_are_trained_on(tmp_path, 
     alone, helped = predict_tables(model, few, 1), predict_tables(model, few, 1, support=shown)
     assert model.cfg.support and all(a.conf != b.conf for a, b in zip(alone, helped))
     assert helped == predict_tables(model, few, 1, support=shown)
+
+
+# ---- repeated folds
+
+@pytest.fixture(scope='module')
+def half(items): return items.train[::2]   # six sites
+
+
+@pytest.fixture(scope='module')
+def folds(tmp_path_factory, half):
+    told = []
+    run = fit_folds(Items(train=half), 3, repeats=2, seed=5, out=tmp_path_factory.mktemp('folds'), tell=told.append, **quick)
+    return run, json.loads((run.path/'folds.json').read_text()), told
+
+
+def test_every_section_is_answered_in_every_repeat_and_groups_stay_whole(folds, half):
+    run, about, told = folds
+    group, ids = {s.id: s.group for s in half}, {s.id for s in half}
+    fold_runs = sorted((run.path/'folds').iterdir())
+    assert len(fold_runs) == 6 and set(about['layouts']) == set(about['agreement']) == ids and about['seeds'] == [5, 6]
+    held = [ids - set(open_run(f).config['splits']['train']) for f in fold_runs]
+    for repeat in (held[:3], held[3:]):
+        assert sorted(i for h in repeat for i in h) == sorted(ids)
+        assert all({group[i] for i in h}.isdisjoint(group[i] for i in ids - h) for h in repeat)
+    assert {frozenset(h) for h in held[:3]} != {frozenset(h) for h in held[3:]}
+    assert [open_run(f).config['settings']['seed'] for f in fold_runs] == [5] * 3 + [6] * 3
+
+
+def test_the_held_out_part_decides_nothing(folds, half):
+    "Validation of a fold is its training part, so neither the round that is kept nor the end is chosen by what is held out."
+    run, about, told = folds
+    for f in (run.path/'folds').iterdir():
+        splits = open_run(f).config['splits']
+        assert splits['val'] == splits['train'] and not splits['test'] and len(splits['train']) < len(half)
+
+
+def test_scores_of_folds_and_repeats(folds):
+    run, about, told = folds
+    for name, s in about['scores'].items():
+        assert len(s['folds']) == 6 and len(s['repeats']['pooled']) == 2
+        assert s['pooled'] == pytest.approx(sum(s['repeats']['pooled']) / 2) and s['mean'] == pytest.approx(sum(s['folds']) / 6)
+        assert s['repeats']['sd'] == pytest.approx(abs(s['repeats']['pooled'][0] - s['repeats']['pooled'][1]) / 2**.5)
+    assert any('mean of 2 repeats' in line for line in told) and any(line.startswith('agreement between repeats') for line in told)
+    assert sum('repeat 2 of 2' in line for line in told) == 3
+
+
+def test_one_repeat_is_the_first_of_several(folds, half, tmp_path):
+    _, several, _ = folds
+    run = fit_folds(Items(train=half), 3, seed=5, out=tmp_path, tell=quiet, **quick)
+    once = json.loads((run.path/'folds.json').read_text())
+    assert once['layouts'] == several['layouts'] and once['agreement'] == {}
+    assert all(s['repeats']['pooled'][0] == once['scores'][n]['pooled'] for n, s in several['scores'].items())
+
+
+def test_agreement_of_answers(items):
+    a, b = items.train[0], items.train[1]
+    assert agreement([a.layout] * 3, a.structure) == 1 and agreement([a.layout, b.layout], None) < 1
+    assert agreement([a.layout, a.layout, b.layout], a.structure) == pytest.approx((1 + 2 * agreement([a.layout, b.layout], a.structure)) / 3)
+
+
+def test_folds_that_cannot_be(items, tmp_path):
+    one_site = [s for s in items.train if s.group == items.train[0].group]
+    with pytest.raises(LayoutError, match='of one group'): fit_folds(Items(train=one_site), 3, out=tmp_path, tell=quiet, **quick)
+    with pytest.raises(LayoutError, match='repeats is 0'): fit_folds(items, 3, repeats=0, out=tmp_path, tell=quiet, **quick)
+    assert not list(tmp_path.iterdir())
+
+
+# ---- weights that follow the variance
+
+def test_variance_aware_weights_move_training_only(tmp_path, items):
+    train = Items(train=items.train[:8], val=items.val[:2], split_given=True)
+    fixed, moving, again = (fit(train, tmp_path, tell=quiet, **{**quick, 'steps': 40}, variance_aware=v) for v in (False, True, True))
+    weights = [r.loaded[0].label.weight for r in (fixed, moving, again)]
+    assert torch.equal(weights[1], weights[2]) and not torch.equal(weights[0], weights[1])
+    assert moving.config['settings']['variance_aware'] is True
+
+
+def test_the_learner_gets_the_scheduler(items):
+    examples = Examples(items.train[:4], Vocab.build(items.train))
+    for on in (False, True):
+        s = resolve(get_phase('auto', 4), 4, variance_aware=on, wrap_weight=.7)
+        loss = make_learner(examples, examples, LayoutDiT(model_config(examples.vocab)), s).loss_func
+        assert (loss.scheduler is not None) == on and loss.weights['wrap'] == .7 and (not on or loss.scheduler.weights['wrap'] == .7)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(['label', 'wrap', 'depth', 'box']), st.floats(0, 1e4), min_size=1), min_size=1, max_size=60))
+def test_factors_have_mean_one_and_bounds(batches):
+    "Whatever the terms, absent and zero ones among them."
+    s = VarianceAwareLossScheduler(warmup=2)
+    for terms in batches:
+        weights = s({k: torch.tensor(v) for k, v in terms.items()})
+        active = [k for k, v in terms.items() if torch.tensor(v) != 0]
+        assert set(weights) == set(terms) and all(weights[k] == s.weights[k] for k in set(terms) - set(active))
+        factors = [weights[k] / s.weights[k] for k in active]
+        assert all(1 / s.bound - 1e-6 <= f <= s.bound + 1e-6 for f in factors) and (not factors or abs(sum(factors) / len(factors) - 1) < 1e-6)
+
+
+def test_equal_variances_give_the_fixed_weights_and_state_goes_on():
+    "Two terms of the same size and spread; then one grows wilder. Saved in between, it goes on alike."
+    rng, s, other = torch.Generator().manual_seed(0), VarianceAwareLossScheduler(dict(label=1., box=.5)), VarianceAwareLossScheduler(dict(label=1., box=.5))
+    for x in torch.rand(100, generator=rng) + .5: assert s(dict(label=x, box=x)) == dict(label=1., box=.5)
+    other.load_state_dict(json.loads(json.dumps(s.state_dict())))
+    for x, y in zip(torch.rand(100, generator=rng), torch.rand(100, generator=rng)):
+        terms = dict(label=x * .1 + 1, box=10 * y + .01)
+        assert (w := s(terms)) == other(terms)
+    assert w['box'] / .5 < .5 and w['label'] > 1.5
+
+
+# ---- the average of the weights, and the end
+
+class Look(Callback):
+    "Keeps, every round, the averaged and the plain weights."
+    order = 35
+    def before_fit(self): self.rounds = []
+    def after_validate(self): self.rounds.append([torch.cat([p.detach().flatten().clone() for p in m.parameters()]) for m in (self.learn.average.avg.module, self.model)])
+
+
+def learn_for(items, save, patience=15, **more):
+    torch.manual_seed(0)
+    examples = Examples(items.train[:4], Vocab.build(items.train))
+    s = resolve(get_phase('auto', 4), 4, **{**quick, 'bs': 4, **more})
+    learn = make_learner(examples, examples, LayoutDiT(model_config(examples.vocab, 'tiny')), s)
+    before = torch.cat([p.detach().flatten().clone() for p in learn.model.parameters()])
+    learn.add_cbs([Noise(s), Rate(s.lr, s.steps, s.warmup), Average(s.ema), Score(examples, save), Stop(patience), Look()])
+    with learn.no_bar(), learn.no_logging(): learn.fit(s.rounds)
+    return learn, before
+
+
+def test_the_averaged_weights_of_the_best_round_are_kept(items, monkeypatch):
+    scores, saved = iter([.1, .5, .3, .5, .2, .4, .1, .9]), {}
+    monkeypatch.setattr('layoutdiff.callbacks.quick_score', lambda model, examples: dict(element_f1=next(scores), type_f1=0., exact_match=0., tree_similarity=0.))
+    keep = lambda model, name: saved.update({name: torch.cat([p.detach().flatten().clone() for p in model.parameters()])})
+    learn, _ = learn_for(items, keep, patience=4, steps=24, rounds=8)
+    averaged, plain = zip(*learn.look.rounds)
+    assert len(averaged) == 6 and learn.score.best_round == 3            # the second of equals is kept, yet patience counts from the first
+    assert torch.equal(saved['best'], averaged[3]) and not torch.equal(saved['best'], plain[3]) and not torch.equal(saved['best'], averaged[-1])
+
+
+def test_a_run_of_a_hundred_steps_forgets_its_random_start(items):
+    learn, start = learn_for(items, lambda model, name: None, steps=100, rounds=1)
+    (averaged, plain), = learn.look.rounds
+    fixed = .998 ** 99
+    assert (averaged - plain).norm() < .25 * (averaged - start).norm()
+    assert (averaged - start).norm() > 3 * (1 - fixed) * (plain - start).norm()       # a fixed .998 would have gone a fifth of the way
+
+
+def test_micro_runs_wait_fifteen_rounds():
+    assert resolve(get_phase('phase1', 35), 35).patience == 15
+    assert [rate(p) for p in (.02, .04, 1)] == pytest.approx([.5, 1, 0], abs=1e-9)    # warm-up, then cosine to zero
+
+
+# ---- variants are made by workers
+
+def test_variants_are_made_beside_the_model(tmp_path, items, monkeypatch):
+    "Where a second core is free; the weights are the same either way."
+    vocab = Vocab.build(items.train)
+    varied, plain = AugmentedExamples(Augmented(items.train, 4), vocab), Examples(items.train, vocab)
+    for cores, n in ((1, 0), (2, 1), (64, 8)):
+        monkeypatch.setattr('os.sched_getaffinity', lambda _: set(range(cores)), raising=False)
+        assert (workers_for(varied), workers_for(plain)) == (n, 0)
+    train = Items(train=items.train[:6], val=items.val[:2], split_given=True)
+    here, there = (fit(train, tmp_path, tell=quiet, workers=n, augment=4, **quick).loaded[0].state_dict() for n in (0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(here.values(), there.values()))
