@@ -188,6 +188,7 @@ def held_out(run, data, n=4)->list: # of `Section`
 def report(run, scores:str, folders)->Path: # of the page
     "Write report.md: scores and pictures of a run on one page."
     shown = [('Truth and prediction', 'val_pred.png'), ('Training', 'curves.png'), ('Which labels are taken for which', 'confusion.png'),
+             ('Is confidence what it says?', 'calibration.png'),
              *((f.name, f.relative_to(run.path)/'overlay.png') for f in folders)]
     pictures = [f'## {title}\n\n![{title}]({Path(p).as_posix()})' for title, p in shown if (run.path/p).is_file()]
     page = run.path/'report.md'

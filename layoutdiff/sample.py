@@ -133,6 +133,7 @@ def _written(model, examples, steps, given, bs, seed, guidance_scale, support): 
             yield rows, batch, sample(model, batch, steps, guidance_scale=guidance_scale)
     model.train(was)
 
+# %% ../nbs/13_sample.ipynb #bab7b8c6
 def predict_tables(model:LayoutDiT,
                    examples:Examples,   # the sections
                    steps=8,             # sampling steps
