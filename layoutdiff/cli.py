@@ -150,11 +150,12 @@ def evaluate(run:str,    # a run folder, or the word base
 def predict(run:str,           # a run folder, or the word base
             input:list,        # example folders, example.json, pictures, HTML files, web addresses (captured first)
             out='predictions', # a folder per input is made in it
-            steps=0            # sampling steps; 0: as the run was told
+            steps=0,           # sampling steps; 0: as the run was told
+            threshold=.8       # mark elements whose confidence is below it, 0 to 1; 0: none
            )->int:             # exit code
-    "Write layout.json, layout.v2.json and overlay.png for each input."
+    "Write layout.json, layout.v2.json and overlay.png for each input, and name what it is unsure of."
     from layoutdiff.predict import predict_to
-    folders, bad = predict_to(run, input, out, steps or None, say)
+    folders, bad = predict_to(run, input, out, steps or None, say, threshold)
     for path, reason in bad: whisper(f'not predicted: {path}: {reason}')
     return 0 if not bad else 1 if folders else 2
 

@@ -83,8 +83,9 @@ def node_sureness(table, truth)->tuple: # confidence, the same before calibratio
 
 def element_sureness(layout, true)->tuple: # confidence, True where right
     "What a model said of its elements, beside the truth."
-    known, told = {(e.type, e.sources) for e in true}, [e for e in layout if e.sources and e.confidence is not None]
-    return [e.confidence for e in told], [(e.type, e.sources) in known for e in told]
+    key, told = lambda e: (e.type, tuple(sorted(e.sources))), [e for e in layout if e.sources and e.confidence is not None]
+    known = {key(e) for e in true}
+    return [e.confidence for e in told], [key(e) in known for e in told]
 
 def _all_gaps(table, layout, section, truth):
     if table.conf is None: return {}
@@ -173,12 +174,12 @@ def draw_reliability(rows:dict, # as `calibration_rows`
     fig = Figure(figsize=(4.6, 4.2), dpi=80, layout='constrained')
     ax = fig.subplots()
     ax.plot([0, 1], [0, 1], color='#bbb', lw=1)
-    for (name, bins), c in zip(rows.items(), ('#94a3b8', '#6d28d9', '#b45309')):
+    for (name, bins), c in zip(((k, v) for k, v in rows.items() if v), ('#94a3b8', '#6d28d9', '#b45309')):
         x, y, n = ([b[k] for b in bins] for k in ('confidence', 'accuracy', 'n'))
-        ax.plot(x, y, color=c, lw=.8)
-        ax.scatter(x, y, s=[4 + 120 * k / sum(n) for k in n], color=c, label=name)
+        ax.plot(x, y, color=c, lw=1.2, label=name)
+        ax.scatter(x, y, s=[4 + 120 * k / sum(n) for k in n], color=c)
     ax.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel='confidence', ylabel='share that is right', title=title)
-    ax.legend(fontsize=8, loc='upper left', markerscale=.7)
+    ax.legend(fontsize=8, loc='upper left')
     return fig
 
 # %% ../nbs/25_evaluate.ipynb #586086b4
@@ -344,9 +345,9 @@ def _tail(m): # what stands below the table
         honest, padded = _short(s['node_accuracy']), _short(s['token_accuracy_with_padding'])
         yield f"With padding counted as right, as the earlier system did, the model's node accuracy of {honest} would read {padded}."
     if s.get('calibration_error') is not None:
-        raw, T = _short(s['calibration_error_uncalibrated']), s['temperature']
-        yield (f"The model's confidence: calibration error {_short(s['calibration_error'])} of nodes ({raw} before temperature {T:.2f}), "
-               f"{_short(s['calibration_error_elements'])} of whole elements.")
+        raw, whole = (_short(s[f'calibration_error_{k}']) for k in ('uncalibrated', 'elements'))
+        yield (f"The model's confidence: calibration error {_short(s['calibration_error'])} of nodes ({raw} before temperature {s['temperature']:.2f})"
+               + (f', {whole} of whole elements.' if whole else '.'))
     if w and 'model' not in w: yield 'Everything leaked: these are no test scores.'
     elif w: yield f"Without what leaked ({w['n_sections']} sections):\n\n" + _markdown({k: w[k] for k in w if k != 'n_sections'}, _cell)
     yield '\n'.join(f'- {n}' for n in m['notes'])
