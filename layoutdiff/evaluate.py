@@ -179,7 +179,7 @@ def draw_reliability(rows:dict, # as `calibration_rows`
         ax.plot(x, y, color=c, lw=1.2, label=name)
         ax.scatter(x, y, s=[4 + 120 * k / sum(n) for k in n], color=c)
     ax.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel='confidence', ylabel='share that is right', title=title)
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc='upper left')
     return fig
 
 # %% ../nbs/25_evaluate.ipynb #586086b4
