@@ -154,11 +154,12 @@ def predict(run:str,           # a run folder, or the word base
             input:list,        # example folders, example.json, pictures, HTML files, web addresses (captured first)
             out='predictions', # a folder per input is made in it
             steps=0,           # sampling steps; 0: as the run was told
-            support=''         # a folder of labelled examples of the same site, shown to a run trained with p_support
+            support='',        # a folder of labelled examples of the same site, shown to a run trained with p_support
+            threshold=.8       # mark elements whose confidence is below it, 0 to 1; 0: none
            )->int:             # exit code
-    "Write layout.json, layout.v2.json and overlay.png for each input."
+    "Write layout.json, layout.v2.json and overlay.png for each input, and name what it is unsure of."
     from layoutdiff.predict import predict_to
-    folders, bad = predict_to(run, input, out, steps or None, say, support or None)
+    folders, bad = predict_to(run, input, out, steps or None, say, support or None, threshold)
     for path, reason in bad: whisper(f'not predicted: {path}: {reason}')
     return 0 if not bad else 1 if folders else 2
 
@@ -192,6 +193,7 @@ def held_out(run, data, n=4)->list: # of `Section`
 def report(run, scores:str, folders)->Path: # of the page
     "Write report.md: scores and pictures of a run on one page."
     shown = [('Truth and prediction', 'val_pred.png'), ('Training', 'curves.png'), ('Which labels are taken for which', 'confusion.png'),
+             ('Is confidence what it says?', 'calibration.png'),
              *((f.name, f.relative_to(run.path)/'overlay.png') for f in folders)]
     pictures = [f'## {title}\n\n![{title}]({Path(p).as_posix()})' for title, p in shown if (run.path/p).is_file()]
     page = run.path/'report.md'

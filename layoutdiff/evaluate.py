@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SPLIT_NAMES', 'BOX_COUNTS', 'SCORES', 'ROW_NAMES', 'COLUMNS', 'FREE_COLUMNS', 'pick_split', 'scorable', 'content_key',
-           'find_leaks', 'section_counts', 'scores_of', 'confusion', 'confusion_table', 'draw_confusion', 'run_items',
-           'changed', 'baseline_train', 'hold_out', 'by_shown', 'evaluate', 'scores_table', 'results_table']
+           'find_leaks', 'node_sureness', 'element_sureness', 'section_counts', 'scores_of', 'confusion',
+           'confusion_table', 'draw_confusion', 'calibration_rows', 'draw_reliability', 'run_items', 'changed',
+           'baseline_train', 'hold_out', 'by_shown', 'evaluate', 'scores_table', 'results_table']
 
 # %% ../nbs/25_evaluate.ipynb #fc075a80
 import hashlib
@@ -22,7 +23,7 @@ from .core import LayoutError, nearest
 from .data import Examples
 from .draw import colour
 from .items import SAMPLE, Items
-from .metrics import METRICS, bootstrap, counts, pool
+from .metrics import METRICS, bootstrap, counts, gaps, pool, reliability
 from .run import BASE, Run, fingerprint, open_run
 from .sample import GIVEN_NAMES, MOST_SHOWN, as_support, draw_shown, knows_support, predict_tables
 from .shards import get_data, labelled, pick
@@ -75,6 +76,23 @@ def find_leaks(sections,    # to be scored
     leaked = [s.id for s in sections if s.id in ids or content_key(s) in seen]
     return leaked, sorted({s.group for s in sections if s.group != s.id} & set(groups))
 
+# %% ../nbs/25_evaluate.ipynb #040e2dde
+def node_sureness(table, truth)->tuple: # confidence, the same before calibration, True where right
+    "What a model said of its labels, beside the truth."
+    return table.conf, table.raw or table.conf, [a == b for a, b in zip(table.label, truth)]
+
+def element_sureness(layout, true)->tuple: # confidence, True where right
+    "What a model said of its elements, beside the truth."
+    key, told = lambda e: (e.type, tuple(sorted(e.sources))), [e for e in layout if e.sources and e.confidence is not None]
+    known = {key(e) for e in true}
+    return [e.confidence for e in told], [key(e) in known for e in told]
+
+def _all_gaps(table, layout, section, truth):
+    if table.conf is None: return {}
+    conf, raw, right = node_sureness(table, truth)
+    return gaps('calibration_error', conf, right) | gaps('calibration_error_uncalibrated', raw, right) | \
+        gaps('calibration_error_elements', *element_sureness(layout, section.layout))
+
 # %% ../nbs/25_evaluate.ipynb #ba0b16df
 BOX_COUNTS = ('box_tp', 'box_pred', 'box_true', 'iou_sum', 'iou_pairs')
 
@@ -91,12 +109,13 @@ def section_counts(table,          # predicted slots
     right, n = sum(a == b for a, b in zip(table.label, truth)), len(truth)
     boxed = any(e.box for e in s.layout) and any(table.box) and not any(o.box for o in s.structure)
     boxes = counts(layout, s.layout, s.structure, free=True) if boxed else {}   # predicted only where no node box was given
-    return out | {k: boxes.get(k) for k in BOX_COUNTS} | dict(node_right=right, nodes=n, majority_right=truth.count(majority),
+    return out | {k: boxes.get(k) for k in BOX_COUNTS} | _all_gaps(table, layout, section, truth) | dict(node_right=right, nodes=n, majority_right=truth.count(majority),
                                                                 token_right=right + longest - n, tokens=longest)
 
 # %% ../nbs/25_evaluate.ipynb #de170127
 SCORES = ('node_accuracy', 'majority_accuracy', 'token_accuracy_with_padding', 'element_precision', 'element_recall', 'element_f1',
-          'content_f1', 'type_f1', 'link_f1', 'tree_similarity', 'exact_match', 'box_iou', 'box_f1')
+          'content_f1', 'type_f1', 'link_f1', 'tree_similarity', 'exact_match', 'box_iou', 'box_f1',
+          'calibration_error', 'calibration_error_uncalibrated', 'calibration_error_elements')
 
 def scores_of(rows,            # one dict a section, from `section_counts`
               groups,          # the group of each
@@ -139,6 +158,28 @@ def draw_confusion(names, matrix, title='')->Figure: # shaded by share of the tr
     ax.set_yticks(range(n), names, fontsize=8)
     for tick in (*ax.get_xticklabels(), *ax.get_yticklabels()): tick.set_color(colour(tick.get_text()))
     ax.set(xlabel='predicted', ylabel='truth', title=title)
+    return fig
+
+# %% ../nbs/25_evaluate.ipynb #073a007a
+def calibration_rows(tables, sections, truths)->dict: # {what: rows of `metrics.reliability`}
+    "Confidence beside accuracy of nodes, before and after calibration, and of elements."
+    nodes = [o for t, truth in zip(tables, truths) for o in zip(*node_sureness(t, truth))]
+    elements = [o for t, s in zip(tables, sections) for o in zip(*element_sureness(decode(t, s.structure), s.layout))]
+    (conf, raw, right), (sure, exact) = zip(*nodes), zip(*elements) if elements else ((), ())
+    return {'nodes, uncalibrated': reliability(raw, right), 'nodes': reliability(conf, right), 'elements': reliability(sure, exact)}
+
+def draw_reliability(rows:dict, # as `calibration_rows`
+                     title='')->Figure:
+    "A picture of `calibration_rows`."
+    fig = Figure(figsize=(4.6, 4.2), dpi=80, layout='constrained')
+    ax = fig.subplots()
+    ax.plot([0, 1], [0, 1], color='#bbb', lw=1)
+    for (name, bins), c in zip(((k, v) for k, v in rows.items() if v), ('#94a3b8', '#6d28d9', '#b45309')):
+        x, y, n = ([b[k] for b in bins] for k in ('confidence', 'accuracy', 'n'))
+        ax.plot(x, y, color=c, lw=1.2, label=name)
+        ax.scatter(x, y, s=[4 + 120 * k / sum(n) for k in n], color=c)
+    ax.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel='confidence', ylabel='share that is right', title=title)
+    ax.legend(fontsize=8, loc='upper left')
     return fig
 
 # %% ../nbs/25_evaluate.ipynb #586086b4
@@ -302,7 +343,7 @@ def _score_all(out, run, mine, train, sections, free, baselines, seed, tell, sho
     majority, longest = _majority(train, truths, seed), max(len(t or ()) for t in truths)
     bad, sites = set(out['leaked_sections']), set(out['leaked_groups'])
     clean = [i for i, s in enumerate(sections) if s.id not in bad and s.group not in sites]
-    out.update(model=None, model_1_step=None, baselines={}, without_leaks={'n_sections': len(clean)} if bad or sites else None)
+    out.update(model=None, model_1_step=None, baselines={}, reliability=None, without_leaks={'n_sections': len(clean)} if bad or sites else None)
     for name, make in _everyone(run, mine, train, free, out['given'], out['steps'], baselines, seed, tell, shown):
         place = out['baselines'] if name in baselines else out
         try: tables, seconds = _timed(make(), sections)
@@ -314,11 +355,17 @@ def _score_all(out, run, mine, train, sections, free, baselines, seed, tell, sho
             continue
         rows = [section_counts(t, s, truth, majority, longest) for t, s, truth in zip(tables, sections, truths)]
         place[name] = scores_of(rows, [s.group for s in sections], seconds, seed)
+        if place is out: out[name]['temperature'] = run.loaded[0].cfg.conf_temperature
         if without := out['without_leaks'] and clean:
             out['without_leaks'][name] = scores_of([rows[i] for i in clean], [sections[i].group for i in clean], seconds, seed)
-        if name == 'model' and not free and run.path != BASE:
-            draw_confusion(*confusion(tables, truths), f"{out['split']}, {len(sections)} sections").savefig(run.path/'confusion.png')
+        if name == 'model' and not free: _draw(run, tables, sections, truths, out)
         tell(_line(name, place[name]) + (f"; without leaks: {_line('', out['without_leaks'][name])}" if without else ''))
+
+def _draw(run, tables, sections, truths, out):
+    title, out['reliability'] = f"{out['split']}, {len(sections)} sections", calibration_rows(tables, sections, truths)
+    if run.path == BASE: return
+    draw_confusion(*confusion(tables, truths), title).savefig(run.path/'confusion.png')
+    draw_reliability(out['reliability'], title).savefig(run.path/'calibration.png')
 
 def _line(name, s):
     main = ('element_f1', 'exact_match', 'node_accuracy') if s['n_nodes'] else ('type_f1', 'box_f1', 'tree_similarity')
@@ -347,6 +394,10 @@ def _tail(m): # what stands below the table
     if s['node_accuracy'] is not None:
         honest, padded = _short(s['node_accuracy']), _short(s['token_accuracy_with_padding'])
         yield f"With padding counted as right, as the earlier system did, the model's node accuracy of {honest} would read {padded}."
+    if s.get('calibration_error') is not None:
+        raw, whole = (_short(s[f'calibration_error_{k}']) for k in ('uncalibrated', 'elements'))
+        yield (f"The model's confidence: calibration error {_short(s['calibration_error'])} of nodes ({raw} before temperature {s['temperature']:.2f})"
+               + (f', {whole} of whole elements.' if whole else '.'))
     if w and 'model' not in w: yield 'Everything leaked: these are no test scores.'
     elif w: yield f"Without what leaked ({w['n_sections']} sections):\n\n" + _markdown({k: w[k] for k in w if k != 'n_sections'}, _cell)
     yield '\n'.join(f'- {n}' for n in m['notes'])
@@ -358,7 +409,7 @@ def scores_table(metrics:dict)->str: # Markdown
 
 # %% ../nbs/25_evaluate.ipynb #cac67b1c
 def _over_seeds(rows): # rows: the same line of several runs
-    values = {k: [r[k] for r in rows if r[k] is not None] for k in SCORES}
+    values = {k: [r[k] for r in rows if r.get(k) is not None] for k in SCORES}
     mean = {k: sum(v) / len(v) if v else None for k, v in values.items()}
     spread = {k: [min(v), max(v)] if v and min(v) < max(v) else None for k, v in values.items()}
     return dict(n_nodes=rows[0]['n_nodes'], **mean, ci95=spread)

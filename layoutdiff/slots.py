@@ -31,6 +31,7 @@ class SlotTable:
     size: tuple | None = None                     # the section's width and height in CSS pixels
     conf: list | None = None                      # probability of each label, 0 to 1, where a model wrote it
     reasons: list = field(default_factory=list)   # why the layout does not fit exactly; empty when it does
+    raw: list | None = None                       # `conf` before it was calibrated
     @property
     def free(self): return self.depth is not None # True where slots are not tied to nodes
     def __len__(self): return len(self.label)
@@ -175,6 +176,11 @@ def _preorder(elements):
     for e in order: e.parent = number.get(e.parent, -1)
     return order
 
+# %% ../nbs/02_slots.ipynb #bab86391
+def _join(e, s, conf): # node `s` to element `e`
+    e.sources += (s,)
+    if e.confidence is not None: e.confidence *= conf[s]
+
 # %% ../nbs/02_slots.ipynb #ab18b3fb
 def decode(table:SlotTable, structure:Structure|None=None)->Layout: # valid whatever the table holds
     "The layout that a slot table stands for."
@@ -186,7 +192,7 @@ def decode(table:SlotTable, structure:Structure|None=None)->Layout: # valid what
         if label in PROPS: props.setdefault(label, []).append(s)
         elif label in ('merge', 'merge_prev'):
             owner[s] = p if label == 'merge' else before
-            if owner[s] >= 0: elements[owner[s]].sources += (s,)
+            if owner[s] >= 0: _join(elements[owner[s]], s, table.conf)
         elif label not in SPECIAL:
             opened[p] = _open_wraps(wrap, opened.get(p, []), elements, p)
             box = structure[s].box or (table.box[s] and table.size and to_xywh(table.box[s], table.size))

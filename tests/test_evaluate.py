@@ -38,7 +38,8 @@ def test_the_same_call_gives_the_same_numbers(run, items, tmp_path):
 def test_every_score_has_an_interval_around_it(run, items, given):
     m = evaluate(run, items, given=given, baselines=CHEAP, steps=1, **QUIET)
     for s in filter(None, (m['model'], m['model_1_step'], *m['baselines'].values())):
-        assert set(s) == {*SCORES, 'n_sections', 'n_nodes', 'seconds_per_section', 'ci95'}
+        assert set(s) - {'temperature'} == {*SCORES, 'n_sections', 'n_nodes', 'seconds_per_section', 'ci95'}
+        assert ('temperature' in s) == (s in (m['model'], m['model_1_step'])) and (s['calibration_error'] is not None) == ('temperature' in s and 'structure' in given)
         for k in SCORES:
             if s[k] is not None: assert 0 <= s[k] <= 1 and (s['ci95'][k] is None or 0 <= s['ci95'][k][0] <= s['ci95'][k][1] <= 1)
     assert timeless(m['model']) == timeless(m['model_1_step'])
