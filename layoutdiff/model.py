@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SIZES', 'ABSENT', 'NOISY', 'GIVEN', 'KIN', 'ModelConfig', 'model_config', 'known', 'blank_state', 'conv',
            'PixelEncoder', 'crop', 'SlotEncoder', 'modulate', 'Block', 'time_features', 'LayoutDiT', 'barred_words',
-           'answered', 'n_params', 'begin_with', 'merge_vocab', 'levels']
+           'answered', 'n_params', 'begin_with', 'merge_vocab', 'levels', 'pooled', 'Ensemble']
 
 # %% ../nbs/11_model.ipynb #75e4e335
 import math
@@ -21,7 +21,7 @@ from .data import N_GEO, N_NUM, N_RELATIONS, N_TOKENS, RELATIONS, TAGS
 from .slots import SPECIAL, Vocab
 
 # %% ../nbs/11_model.ipynb #2017dfbc
-SIZES = dict(tiny=dict(d=64, layers=4, heads=4, kin=True), mini=dict(d=128, layers=4, heads=4), small=dict(d=208, layers=5, heads=8),
+SIZES = dict(tiny=dict(d=64, layers=4, heads=4, kin=True), mini=dict(d=128, layers=4, heads=4, kin=True), small=dict(d=208, layers=5, heads=8),
              base=dict(d=320, layers=7, heads=8), large=dict(d=448, layers=9, heads=8), huge=dict(d=576, layers=10, heads=9))
 
 @dataclass
@@ -288,3 +288,19 @@ def levels(model:LayoutDiT)->list: # lists of (name, parameter), from the lowest
     out = [[] for _ in range(len(model.blocks) + 2)]
     for name, p in model.named_parameters(): out[level(name)].append((name, p))
     return out
+
+# %% ../nbs/11_model.ipynb #2b9d6446
+def pooled(logits:list)->Tensor: # the same shape
+    "Logarithm of the mean probability of several answers."
+    return torch.stack([x.log_softmax(-1) for x in logits]).logsumexp(0) - math.log(len(logits))
+
+class Ensemble(nn.Module):
+    "Networks whose probabilities are averaged."
+    def __init__(self, members):
+        super().__init__()
+        self.members, self.cfg = nn.ModuleList(members), members[0].cfg
+
+    def forward(self, batch, state): # as one of them
+        outs = [m(batch, state) for m in self.members]
+        words = {k: pooled([o[k] for o in outs]) for k in ('label', 'wrap', 'depth')}
+        return dict(words, x0=torch.stack([o['x0'] for o in outs]).mean(0))

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from . import __version__
 from .core import LayoutError, nearest
-from .model import LayoutDiT, ModelConfig
+from .model import Ensemble, LayoutDiT, ModelConfig
 from .phases import Settings
 from .slots import Vocab
 
@@ -39,8 +39,9 @@ def new_folder(out, name:str)->Path: # OUT/NAME-001, or the next number that is 
 
 # %% ../nbs/21_run.ipynb #4265dd13
 def save_weights(path, model:LayoutDiT, vocab:Vocab, settings:Settings, groups=()):
-    "Write a model to one file; `groups` names the sites it was trained on, so that nobody is scored on them by mistake."
-    meta = dict(config=asdict(model.cfg), vocab=asdict(vocab), settings=asdict(settings), groups=sorted(groups), version=__version__)
+    "Write a model, or an ensemble, to one file; `groups` names the sites it was trained on, so that nobody is scored on them by mistake."
+    members = len(model.members) if isinstance(model, Ensemble) else 1
+    meta = dict(config=asdict(model.cfg), members=members, vocab=asdict(vocab), settings=asdict(settings), groups=sorted(groups), version=__version__)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     partial = Path(path).with_suffix('.part')
     save_file(tensors, partial, {k: json.dumps(v) for k, v in meta.items()})
@@ -51,7 +52,9 @@ def load_weights(path)->tuple: # model in eval mode, vocab, settings, the rest o
     path = Path(path)
     if not path.is_file(): raise LayoutError(f'there are no weights at {path}. A run has them under weights/best.safetensors once a first round was validated.')
     with safe_open(path, 'pt') as f: meta, tensors = {k: json.loads(v) for k, v in f.metadata().items()}, {k: f.get_tensor(k) for k in f.keys()}
-    model = LayoutDiT(ModelConfig(**meta.pop('config')))
+    config, n = meta.pop('config'), meta.pop('members', 1)
+    one = lambda: LayoutDiT(ModelConfig(**config))
+    model = one() if n == 1 else Ensemble([one() for _ in range(n)])
     model.load_state_dict(tensors)
     known = {f.name for f in fields(Settings)}
     return model.eval(), Vocab(**meta.pop('vocab')), Settings(**{k: v for k, v in meta.pop('settings').items() if k in known}), meta

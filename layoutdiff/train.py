@@ -34,9 +34,9 @@ from .html import dumps, layout_to_v2
 from .items import Items, split_items
 from .losses import LOSS_WEIGHTS, DiffusionLoss, VarianceAwareLossScheduler
 from .metrics import counts, pool
-from .model import LayoutDiT, begin_with, levels, merge_vocab, model_config
+from .model import Ensemble, LayoutDiT, begin_with, levels, merge_vocab, model_config
 from .phases import Settings, explain, get_phase, resolve
-from .run import Run, environment, fingerprint, open_run, save_weights
+from .run import Run, environment, fingerprint, load_weights, open_run, save_weights
 from .sample import fit_temperature, label_odds, predict_tables
 from .shards import ShardSections, facts, get_data, ids_of, labelled, noted, split_data, take
 from .slots import decode
@@ -174,13 +174,13 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     if s.augment > 1: train = AugmentedExamples(Augmented(items.train, s.augment, s.seed, s.transforms.split('+')), vocab, s.image_size, pictures=s.drop_pixels < 1)
     val = Examples(some(items.val or items.train, s.seed), vocab, s.image_size)
     if len(val) == LOOK: tell(f'each round is judged by {LOOK:,} sections, drawn once')
-    model = _begin(start, vocab, s, about.boxes, s.drop_pixels < 1 and about.pictures, tell)
+    begin = lambda k: _begin(start, vocab, s, about.boxes, s.drop_pixels < 1 and about.pictures, tell if k == 0 else lambda line: None)
     name = name or (Path(items.path).name if items.path else 'run')
     config = dict(data=str(data) if not isinstance(data, Items) else str(items.path), phase=row.name, time=time, init=str(init), split_given=items.split_given,
                   splits={k: ids_of(getattr(items, k)) for k in ('train', 'val', 'test')}, settings=asdict(s))
     run = Run.create(out, name, config, environment(seed=s.seed, data=data_fingerprint(items)))
     tell(f'run folder: {run.path}')
-    _train(run, model, train, val, s, about.groups, time, workers_for(train) if workers is None else workers, tell)
+    _train_members(run, begin, train, val, s, about.groups, time, workers_for(train) if workers is None else workers, tell)
     _finish(run, val, s, tell, apart(items))
     return run
 
@@ -188,6 +188,7 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
 def _begin(start, vocab, s, boxes, pixels, tell)->LayoutDiT:
     if not start: return LayoutDiT(model_config(vocab, s.size, image_size=s.image_size, dropout=s.dropout, boxes=boxes, pixels=pixels, support=s.p_support > 0))
     old, old_vocab, *_ = start
+    old = getattr(old, 'members', [old])[0]
     cfg = replace(old.cfg, n_labels=len(vocab.labels), n_wraps=len(vocab.wraps), n_depths=vocab.max_depth, dropout=s.dropout, conf_temperature=1.,
                   boxes=boxes or old.cfg.boxes, pixels=pixels or old.cfg.pixels, support=s.p_support > 0 or old.cfg.support)
     model = LayoutDiT(cfg)
@@ -196,19 +197,35 @@ def _begin(start, vocab, s, boxes, pixels, tell)->LayoutDiT:
     return model
 
 # %% ../nbs/23_train.ipynb #70f83749
-def _train(run, model, train, val, s, groups, seconds, workers, tell):
+def _train(run, model, train, val, s, groups, seconds, workers, tell, tail=''): # tail: of the files' names
     log = open(run.path/'log.txt', 'a', encoding='utf-8')
     def say(line): log.write(line + '\n'); log.flush(); tell(line)
-    save = lambda m, name: save_weights(run.path/'weights'/f'{name}.safetensors', m, train.vocab, s, groups)
+    save = lambda m, name: save_weights(run.path/'weights'/f'{name}{tail}.safetensors', m, train.vocab, s, groups)
     learn = make_learner(train, val, model, s, run.path, workers)
     n = len(learn.opt.hypers) // 2
     factors = [s.layer_decay ** (n - 1 - k) for k in range(n) for _ in range(2)]
     learn.add_cbs([Noise(s), Rate(s.lr, s.steps, s.warmup, seconds, factors), GradientClip(s.clip), Average(s.ema), Score(val, save),
-                   Record(run.path/'results.csv', say), Stop(s.patience), *([Unfreeze(s.unfreeze)] if s.unfreeze else [])])
+                   Record(run.path/f'results{tail}.csv', say), Stop(s.patience), *([Unfreeze(s.unfreeze)] if s.unfreeze else [])])
     with learn.no_bar(), learn.no_logging(): learn.fit(s.rounds)
     save(learn.average.avg.module, 'last')
     say(f'best: round {learn.score.best_round + 1} of {learn.epoch + 1}, validation F1 {learn.score.best:.3f} in one step')
     log.close()
+
+# %% ../nbs/23_train.ipynb #a6280100
+def _train_members(run, begin, train, val, s, groups, seconds, workers, tell):
+    for k in range(s.members):
+        if s.members > 1: tell(f'member {k + 1} of {s.members}')
+        one, tail = replace(s, seed=s.seed + 1000 * k), f'-{k + 1}' if k else ''
+        seed_all(one.seed)
+        _train(run, begin(k), train, val, one, groups, seconds and seconds / s.members, workers, tell, tail)
+        if k: _join(run.path/'weights', tail, train.vocab, s, groups)
+
+def _join(folder, tail, vocab, s, groups): # the new member's files go
+    for name in ('best', 'last'):
+        new, whole = folder/f'{name}{tail}.safetensors', folder/f'{name}.safetensors'
+        before = load_weights(whole)[0]
+        save_weights(whole, Ensemble([*getattr(before, 'members', [before]), load_weights(new)[0]]), vocab, s, groups)
+        new.unlink()
 
 # %% ../nbs/23_train.ipynb #6142ffe4
 CALIBRATE = 300

@@ -232,7 +232,7 @@ def test_an_input_without_html_is_shown_nothing(pupil, tmp_path):
     both = helped.many([by_eye, s])
     assert confidence(both[1]) == pytest.approx(confidence(helped.section(s)), abs=1e-3)
     predict_to(helped, [by_eye], tmp_path, tell=told.append)
-    assert 'nothing was shown to it' in told[-1]
+    assert any('nothing was shown to it' in line for line in told)
 
 
 def test_who_cannot_look_or_has_nothing_to_show(run, pupil, tmp_path):
