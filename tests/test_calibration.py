@@ -97,7 +97,7 @@ def test_smoothing_is_taken_back_before(seed, T, smoothing):
     honest = torch.randn(8000, 5, generator=g).double().softmax(-1)
     truth = torch.multinomial(honest, 1, generator=g)[:, 0]
     told = (1 - smoothing) * tempered(honest, 1 / T) + smoothing / 5
-    assert torch.allclose(unsmoothed(told, smoothing), tempered(honest, 1 / T).clamp(min=1e-6), atol=1e-9)
+    assert torch.allclose(unsmoothed(told, smoothing), tempered(honest, 1 / T), atol=2e-6)
     assert abs(math.log(fit_temperature([(told, truth)], smoothing) / T)) < .2
     assert (unsmoothed(told, smoothing).argmax(-1) == told.argmax(-1)).all()
 
