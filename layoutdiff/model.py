@@ -40,6 +40,7 @@ class ModelConfig:
     kin: bool = False           # are the features of parent, children and neighbours added to a node's own?
     support: bool = False       # has it learnt to look at labelled sections of the same site?
     conf_temperature: float = 1.# of the confidence in a node's label, fitted after training; 1: as the network tells it
+    conf_smoothing: float = 0.  # label smoothing that is taken back before; 0: as the network tells it
 
 # %% ../nbs/11_model.ipynb #6254755c
 def model_config(vocab:Vocab, size='tiny', **kwargs)->ModelConfig:

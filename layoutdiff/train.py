@@ -189,7 +189,7 @@ def _begin(start, vocab, s, boxes, pixels, tell)->LayoutDiT:
     if not start: return LayoutDiT(model_config(vocab, s.size, image_size=s.image_size, dropout=s.dropout, boxes=boxes, pixels=pixels, support=s.p_support > 0))
     old, old_vocab, *_ = start
     old = getattr(old, 'members', [old])[0]
-    cfg = replace(old.cfg, n_labels=len(vocab.labels), n_wraps=len(vocab.wraps), n_depths=vocab.max_depth, dropout=s.dropout, conf_temperature=1.,
+    cfg = replace(old.cfg, n_labels=len(vocab.labels), n_wraps=len(vocab.wraps), n_depths=vocab.max_depth, dropout=s.dropout, conf_temperature=1., conf_smoothing=0.,
                   boxes=boxes or old.cfg.boxes, pixels=pixels or old.cfg.pixels, support=s.p_support > 0 or old.cfg.support)
     model = LayoutDiT(cfg)
     new = begin_with(model, old, vocab, old_vocab)
@@ -239,7 +239,8 @@ def odds_of(run:Run, sections)->tuple: # as `label_odds`
 def calibrate(run:Run, pairs, tell=print): # pairs: as for `fit_temperature`
     "Fit the temperature of a run's confidence and keep it with the weights."
     model, vocab, s, meta = run.loaded
-    model.cfg.conf_temperature, n = fit_temperature(pairs), sum(len(y) for _, y in pairs)
+    n = sum(len(y) for _, y in pairs)
+    if n: model.cfg.conf_smoothing, model.cfg.conf_temperature = s.smoothing, fit_temperature(pairs, s.smoothing)
     save_weights(run.path/'weights'/'best.safetensors', model, vocab, s, meta['groups'])
     tell(f'confidence: temperature {model.cfg.conf_temperature:.2f}, fitted on {n:,} nodes that were not trained on')
 

@@ -21,7 +21,7 @@ from layoutdiff.model import LayoutDiT, model_config
 from layoutdiff.phases import Settings
 from layoutdiff.predict import LayoutPredictor, predict_to
 from layoutdiff.run import Run, load_weights, open_run, save_weights
-from layoutdiff.sample import confidence, fit_temperature, label_odds, predict_tables, tempered
+from layoutdiff.sample import confidence, fit_temperature, label_odds, predict_tables, tempered, unsmoothed
 from layoutdiff.slots import SlotTable, Vocab, decode, encode
 from layoutdiff.train import apart, fit
 
@@ -89,6 +89,19 @@ def test_the_temperature_of_boasting_is_found(seed, T, words):
     assert abs(fit_temperature(halves) - fit_temperature([(told, truth)])) < 1e-3
 
 
+@quick
+@given(st.integers(0, 10_000), st.floats(.5, 3), st.floats(0, .2))
+def test_smoothing_is_taken_back_before(seed, T, smoothing):
+    "A boaster who was also taught to smooth: both are found, and the first word stays first."
+    g = torch.Generator().manual_seed(seed)
+    honest = torch.randn(8000, 5, generator=g).double().softmax(-1)
+    truth = torch.multinomial(honest, 1, generator=g)[:, 0]
+    told = (1 - smoothing) * tempered(honest, 1 / T) + smoothing / 5
+    assert torch.allclose(unsmoothed(told, smoothing), tempered(honest, 1 / T), atol=2e-6)
+    assert abs(math.log(fit_temperature([(told, truth)], smoothing) / T)) < .2
+    assert (unsmoothed(told, smoothing).argmax(-1) == told.argmax(-1)).all()
+
+
 def test_nothing_wrong_in_a_few_nodes_makes_nobody_certain():
     "Without the prior the likeliest temperature would be the lowest allowed."
     p = torch.tensor([[.9, .06, .04]]).repeat(20, 1)
@@ -111,7 +124,7 @@ def test_tempering_keeps_order_sum_and_what_is_impossible(p, T):
 def test_what_is_written_does_not_depend_on_it(items, vocab, T, given_):
     model, few = noisy_model(vocab), Examples(items.test[:4], vocab, 32)
     plain = predict_tables(model, few, 3, given=given_)
-    model.cfg.conf_temperature = T
+    model.cfg.conf_temperature, model.cfg.conf_smoothing = T, .03
     other = predict_tables(model, few, 3, given=given_)
     for a, b in zip(plain, other):
         assert (a.label, a.wrap, a.box, a.depth) == (b.label, b.wrap, b.box, b.depth)
@@ -146,20 +159,22 @@ def test_it_is_kept_with_the_weights_and_old_weights_load(tmp_path, vocab):
     assert load_weights(tmp_path/'new.safetensors')[0].cfg.conf_temperature == 1.7
     with safe_open(tmp_path/'new.safetensors', 'pt') as f: meta, tensors = dict(f.metadata()), {k: f.get_tensor(k) for k in f.keys()}
     config = json.loads(meta['config'])
-    del config['conf_temperature']                                  # as written before there was one
+    for k in ('conf_temperature', 'conf_smoothing'): del config[k]                                  # as written before there was one
     save_file(tensors, tmp_path/'old.safetensors', {**meta, 'config': json.dumps(config)})
-    assert load_weights(tmp_path/'old.safetensors')[0].cfg.conf_temperature == 1
+    old = load_weights(tmp_path/'old.safetensors')[0].cfg
+    assert (old.conf_temperature, old.conf_smoothing) == (1, 0)
 
 
 def test_training_fits_it_on_other_sections_only(items, tmp_path):
     short, told = dict(steps=4, rounds=1, size='tiny'), []
     run = fit(Items(train=items.train[:5], val=items.val[:3], split_given=True), tmp_path, tell=told.append, **short)
     model, vocab, s, meta = open_run(run.path).loaded
-    again = fit_temperature([label_odds(model, Examples(items.val[:3], vocab, s.image_size), s.sample_steps)])
+    again = fit_temperature([label_odds(model, Examples(items.val[:3], vocab, s.image_size), s.sample_steps)], s.smoothing)
+    assert model.cfg.conf_smoothing == s.smoothing > 0
     assert model.cfg.conf_temperature == pytest.approx(again) != 1 and meta['groups'] == sorted({o.group for o in items.train[:5]})
     assert any(l.startswith('confidence: temperature') for l in told)
     same = fit(Items(train=items.train[:5], val=items.train[:5], split_given=True), tmp_path, tell=told.append, init=run.path, **short)
-    assert same.loaded[0].cfg.conf_temperature == 1 and any('no separate validation' in l for l in told)   # not that of the run it began with
+    assert (same.loaded[0].cfg.conf_temperature, same.loaded[0].cfg.conf_smoothing) == (1, 0) and any('no separate validation' in l for l in told)   # not that of the run it began with
 
 
 def test_same_names_are_not_the_same_sections(items):

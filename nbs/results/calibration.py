@@ -53,8 +53,9 @@ def thresholds(tables, sections):
 def measured(run, items):
     "One run on validation and test."
     model, vocab, s, _ = run.loaded
-    was, model.cfg.conf_temperature = model.cfg.conf_temperature, fit_temperature([odds_of(run, items.val)])
-    out = dict(seed=s.seed, temperature=model.cfg.conf_temperature, temperature_in_weights=was, steps=run.config['settings']['steps'], trained=run_commit(run), parts={})
+    odds, was = odds_of(run, items.val), model.cfg.conf_temperature
+    model.cfg.conf_smoothing, model.cfg.conf_temperature = s.smoothing, fit_temperature([odds], s.smoothing)
+    out = dict(seed=s.seed, temperature=model.cfg.conf_temperature, temperature_alone=fit_temperature([odds]), temperature_in_weights=was, steps=run.config['settings']['steps'], trained=run_commit(run), parts={})
     for part in ('val', 'test'):
         sections = getattr(items, part)
         tables, truths = predict_tables(model, Examples(sections, vocab, s.image_size), s.sample_steps), [encode(o).label for o in sections]
