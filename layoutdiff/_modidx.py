@@ -922,6 +922,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'layoutdiff/predict.py'),
                                     'layoutdiff.predict.LayoutPredictor._batch': ( 'predict.html#layoutpredictor._batch',
                                                                                    'layoutdiff/predict.py'),
+                                    'layoutdiff.predict.LayoutPredictor._fit_for': ( 'predict.html#layoutpredictor._fit_for',
+                                                                                     'layoutdiff/predict.py'),
                                     'layoutdiff.predict.LayoutPredictor.many': ( 'predict.html#layoutpredictor.many',
                                                                                  'layoutdiff/predict.py'),
                                     'layoutdiff.predict.LayoutPredictor.section': ( 'predict.html#layoutpredictor.section',

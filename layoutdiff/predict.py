@@ -93,6 +93,13 @@ def _ready(section):
     cover = (max(x + w for x, _, w, _ in boxes), max(y + h for _, y, _, h in boxes)) if boxes else (0, 0)
     return replace(section, layout=None, size=section.size or (cover if min(cover) > 0 else None))
 
+# %% ../nbs/30_predict.ipynb #c55bc663
+@patch
+def _fit_for(self:LayoutPredictor, section):
+    if section.structure or self.model.cfg.pixels: return section
+    raise LayoutError(f'{section.id}: a picture alone, and the model of {self.run.path.name} has never seen pictures. Give its HTML too, or a run trained with them: '
+                      'layoutdiff train DATA --set drop_pixels=.5 --set p_free=.1')
+
 # %% ../nbs/30_predict.ipynb #262123c6
 def _finish(layout, structure):
     "Boxes for elements that have none of their own, and short numbers."
@@ -114,7 +121,7 @@ def _batch(self:LayoutPredictor, sections):
 @patch
 def many(self:LayoutPredictor, sections)->list: # a `Layout` per section, in their order
     "The layouts of many sections, in batches of similar length."
-    sections, out = [_ready(s) for s in sections], {}
+    sections, out = [self._fit_for(_ready(s)) for s in sections], {}
     lengths = [len(s.structure or ()) or self.vocab.free_slots for s in sections]
     for rows in plan_batches(lengths, 24, np.random.default_rng(0)): out.update(zip(rows, self._batch([sections[i] for i in rows])))
     return [out[i] for i in range(len(sections))]

@@ -13,8 +13,7 @@ from pathlib import Path
 from layoutdiff.run import BASE, Run
 from layoutdiff.train import fit
 
-SETTINGS = dict(members=1, steps=2200, rounds=11, augment=8, transforms='unwrap+wrap+builder+retag+hash_names', drop_names=.2, drop_boxes=.3, drop_tokens=.3, dropout=.2,
-                p_support=.3, drop_pixels=1, p_free=0)
+SETTINGS = dict(members=1, steps=1800, rounds=9, augment=8, transforms='unwrap+wrap+builder+retag+hash_names', drop_names=.2, drop_boxes=.3, drop_tokens=.3, dropout=.2, drop_pixels=1, p_free=0)
 
 
 def main():
@@ -25,7 +24,7 @@ def main():
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--keep', action='store_true', help='only train; leave the package as it is')
     a = p.parse_args()
-    run = fit(a.data, out=a.runs, name=a.name, seed=a.seed, **SETTINGS)
+    run = fit(a.data, out=a.runs, name=a.name, seed=a.seed, workers=0, **SETTINGS)   # no worker: 12,160 variants fit in memory
     if not a.keep: bundle(run)
 
 

@@ -1,0 +1,84 @@
+"""Across page builders: a model of wp-sections on sections30, with 0, 1, 5 and 10 labelled examples, to nbs/results/across.json.
+
+    python nbs/results/across.py ../shared/data/wp-sections ../shared/data/sections30 --runs RUNS
+
+For each seed ten of the thirty sections are drawn; k of them are the examples, and the other twenty are scored, the same for every k. Structure given, no boxes, no pixels.
+"""
+import argparse
+import json
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from layoutdiff.baselines import fit_baseline
+from layoutdiff.data import Examples
+from layoutdiff.evaluate import section_counts, scores_of
+from layoutdiff.items import Items, distinct, get_items
+from layoutdiff.run import commit, environment, open_run
+from layoutdiff.sample import predict_tables
+from layoutdiff.slots import encode
+from layoutdiff.train import fit
+
+HERE = Path(__file__).parent
+POOL, TUNE, SCRATCH = 10, dict(members=1, drop_pixels=1, p_free=0, steps=250, rounds=1, lr=2e-3, bs=12, drop_names=0), dict(members=1, drop_pixels=1, p_free=0, steps=350, rounds=1)
+KEPT = ('n_sections', 'n_nodes', 'node_accuracy', 'element_f1', 'content_f1', 'type_f1', 'tree_similarity', 'exact_match')
+
+
+def reader(run, shown=None):
+    "A run as a function from sections to tables, with labelled sections shown or not."
+    model, vocab, s, _ = run.loaded
+    examples = lambda sections: Examples(sections, vocab, s.image_size, pictures=False)
+    return lambda sections: predict_tables(model, examples(sections), s.sample_steps, ('structure',), support=shown and examples(shown))
+
+
+def trained(train, runs, name, **settings):
+    "A run on a few sections; too few to spare a validation, so there is one round and its end counts."
+    return fit(Items(train=train, val=train, split_given=True), out=runs, name=name, tell=lambda line: None, **settings)
+
+
+def everyone(base, wp, few, seed, runs):
+    "Each system that k examples allow, as name and function."
+    k, able = len(few), base.loaded[0].cfg.support
+    yield 'rules', fit_baseline('rules', few, seed=seed)
+    yield 'forest of wp' + ' and the examples' * (k > 0), fit_baseline('forest', wp + few, seed=seed)
+    if k: yield 'forest of the examples', fit_baseline('forest', few, seed=seed)
+    if not k: yield 'base', reader(base)
+    if k and k <= 5 and able: yield 'base, examples shown', reader(base, few)
+    if k: yield 'base, trained on the examples', reader(trained(few, runs, f'across-{k}-{seed}', init=base.path, seed=seed, **TUNE))
+    if k: yield 'from scratch', reader(trained(few, runs, f'scratch-{k}-{seed}', seed=seed, **SCRATCH))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('wp')
+    p.add_argument('data')
+    p.add_argument('--base', default='base', help='the run to begin with')
+    p.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    p.add_argument('--examples', type=int, nargs='+', default=[0, 1, 5, 10])
+    p.add_argument('--runs', default='runs/across')
+    a = p.parse_args()
+    torch.set_num_threads(1)
+    base, wp, sections, rows = open_run(a.base), get_items(a.wp).train, distinct(get_items(a.data)).all, []
+    for seed in a.seeds:
+        order = np.random.default_rng(seed).permutation(len(sections))
+        pool, test = [sections[i] for i in order[:POOL]], [sections[i] for i in order[POOL:]]
+        truths, longest = [encode(s).label for s in test], max(len(s.structure) for s in test)
+        for k in a.examples:
+            start = time.monotonic()
+            for name, answer in everyone(base, wp, pool[:k], seed, a.runs):
+                counts = [section_counts(t, s, y, 'wrapper', longest) for t, s, y in zip(answer(test), test, truths)]
+                scores = scores_of(counts, [s.group for s in test])
+                rows.append(dict(seed=seed, k=k, name=name, seconds=time.monotonic() - start, **{c: scores[c] for c in KEPT}))
+                start = time.monotonic()
+                print(seed, k, name, *(f'{c} {scores[c]:.3f}' for c in ('content_f1', 'element_f1', 'exact_match', 'node_accuracy')), flush=True)
+    command = 'python nbs/results/across.py ' + shlex.join([{a.wp: 'WP', a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
+    out = dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), base=asdict(base.loaded[2]), tuned=TUNE, scratch=SCRATCH, rows=rows)
+    (HERE/'across.json').write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__': main()
