@@ -205,8 +205,9 @@ class Block(nn.Module):
         super().__init__()
         d, self.heads = cfg.d, cfg.heads
         self.norm1, self.norm2 = (nn.LayerNorm(d, elementwise_affine=False) for _ in range(2))
-        self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.qkv = nn.Linear(d, 3 * d)
         self.pix = nn.Identity() if cfg.shared_keys else nn.Linear(d, 2 * d)
+        self.out = nn.Linear(d, d)
         self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
         self.table = nn.Parameter(torch.zeros(6, d))
         self.drop = nn.Dropout(cfg.dropout)

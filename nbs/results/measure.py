@@ -5,7 +5,7 @@
     python nbs/results/measure.py pix2code ../shared/data/pix2code-web --seeds 0 1 --few 100 500
     python nbs/results/measure.py wp_screenshot ../shared/data/wp-sections --seeds 0 1 2
 
-Runs are kept in --runs and not trained again. Minutes to hours; the notebooks read the JSON.
+Runs are kept in --runs and not trained again; one --seeds at a time is possible, and then all of them. Minutes to hours; the notebooks read the JSON.
 """
 import argparse
 import itertools
@@ -130,7 +130,8 @@ def measure_wp_screenshot(data, seeds, runs, settings, onepass):
     out = []
     for seed in seeds:
         run = trained(f'wp-screenshot-seed{seed}', data, runs, seed=seed, **{'p_free': 1, **settings})
-        scores = evaluate(run, data, given='screenshot', baselines=('majority', 'neighbour'), seed=seed)
+        kept = run.path/'metrics.json'   # scored already
+        scores = json.loads(kept.read_text()) if kept.is_file() else evaluate(run, data, given='screenshot', baselines=('majority', 'neighbour'), seed=seed)
         out.append(dict(scores, run=run.path.name, data='wp-sections', rounds=run.results, settings=run.config['settings']))
     return {'wp-screenshot': out}
 
