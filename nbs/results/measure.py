@@ -119,7 +119,7 @@ def measure_pix2code(data, seeds, runs, settings, onepass, few=(), splits=('orig
             look = lambda steps: [decode(t) for t in predict_tables(model, Examples(items.test, vocab, s.image_size), steps, ('screenshot',), seed=seed)]
             answers = dict(model=look(s.sample_steps), model_1_step=look(1), neighbour=[decode(t) for t in fit_baseline('neighbour', items.train, True, seed)(items.test)])
             wrong = [dict(id=x.id, true=[[e.type, e.parent] for e in x.layout], found=[[e.type, e.parent] for e in l]) for x, l in zip(items.test, answers['model']) if replace_boxes(l) != x.layout]
-            out.append(dict(split=split, n_train=len(items.train), n_val=len(items.val), n_test=len(items.test), seed=seed, left_out=left_out, run=run.path.name, settings=run.config['settings'],
+            out.append(dict(split=split, n_train=len(items.train), n_val=len(items.val), n_test=len(items.test), seed=seed, left_out=left_out, run=run.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], settings=run.config['settings'],
                             rounds=run.results, wrong=wrong[:20], **{k: pix2code_scores(items.test, v) for k, v in answers.items()}))
             print(split, n or 'all', seed, {k: round(out[-1][k]['exact_match'], 3) for k in answers}, {k: round(out[-1][k]['exact_without_colour'], 3) for k in answers}, flush=True)
     return {'pix2code': out}
@@ -132,7 +132,7 @@ def measure_wp_screenshot(data, seeds, runs, settings, onepass):
         run = trained(f'wp-screenshot-seed{seed}', data, runs, seed=seed, **{'p_free': 1, **settings})
         kept = run.path/'metrics.json'   # scored already
         scores = json.loads(kept.read_text()) if kept.is_file() else evaluate(run, data, given='screenshot', baselines=('majority', 'neighbour'), seed=seed)
-        out.append(dict(scores, run=run.path.name, data='wp-sections', rounds=run.results, settings=run.config['settings']))
+        out.append(dict(scores, run=run.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], data='wp-sections', rounds=run.results, settings=run.config['settings']))
     return {'wp-screenshot': out}
 
 
