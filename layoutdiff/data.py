@@ -258,15 +258,20 @@ class Examples:
                  image_size=128,  # side of the square picture, pixels
                  keep=KEEP,       # bytes of arrays kept in memory
                  pictures=True,   # False: black ones, for a model that does not look
+                 tight=False,     # every slot is free, and a layout's rows end with its first empty one; for training only: it tells their number
                  cache=None):     # folder in which arrays of a lazy sequence are kept; None: nowhere
-        self.lazy = hasattr(sections, 'n_nodes')
+        self.lazy, self.pictures, self.tight = hasattr(sections, 'n_nodes'), pictures, tight
         self.sections, self.vocab, self.image_size = sections if self.lazy else list(sections), vocab, image_size
-        self.pictures, self.keep, self.cache, self.kept, self.used = pictures, keep, cache and self.lazy and ArrayCache(cache), {}, 0
+        self.keep, self.cache, self.kept, self.used = keep, cache and self.lazy and ArrayCache(cache), {}, 0
     def __len__(self): return len(self.sections)
     @cached_property
     def n_nodes(self): return np.array(self.sections.n_nodes if self.lazy else [len(s.structure or ()) for s in self.sections])
     @cached_property
-    def lengths(self): return np.where(self.n_nodes > 0, self.n_nodes, self.vocab.free_slots).tolist()
+    def lengths(self):
+        if self.tight: return np.minimum(self.n_elements + 1, self.vocab.free_slots).tolist()
+        return np.where(self.n_nodes > 0, self.n_nodes, self.vocab.free_slots).tolist()
+    @cached_property
+    def n_elements(self): return np.array(self.sections.n_elements if self.lazy else [len(s.layout or ()) for s in self.sections])
     @cached_property
     def words(self): return f'{zlib.crc32(repr(self.vocab).encode()):08x}'
 
@@ -287,16 +292,17 @@ def row(self:Examples, i:int, free=False)->dict:
     "Node features and answer of a section."
     s = self.sections[i]
     free = free or not s.structure
-    nodes = free_arrays(self.vocab.free_slots) if free else node_arrays(s)
-    table = None if s.layout is None else encode_free(s, self.vocab.free_slots) if free else encode(s, self.vocab)
+    n = self.lengths[i] if self.tight else self.vocab.free_slots
+    nodes = free_arrays(n) if free else node_arrays(s)
+    table = None if s.layout is None else encode_free(s, n) if free else encode(s, self.vocab)
     return {**nodes, **(answer_arrays(table, self.vocab) if table else {})}
 
 # %% ../nbs/06_data.ipynb #c76e2288
 @patch
 def __getitem__(self:Examples, key): # key = index, or (index, True) for free slots
     i, free = key if isinstance(key, tuple) else (key, False)
-    free = bool(free or not self.n_nodes[i])
-    return {**self.get(i, free, lambda: self.row(i, free)), **self.get(i, self.image_size, lambda: self.image(i)), 'free': np.array(free)}
+    free = bool(free or self.tight or not self.n_nodes[i])
+    return {**self.get(i, (free, 'tight') if self.tight else free, lambda: self.row(i, free)), **self.get(i, self.image_size, lambda: self.image(i)), 'free': np.array(free)}
 
 @patch
 def get(self:Examples, i, part, make):

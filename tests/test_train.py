@@ -63,8 +63,8 @@ def test_nothing_left_is_one_clear_error(tmp_path):
 def test_pictures_without_html_train_and_predict(tmp_path, items):
     bare = [replace(s, structure=None) for s in items.train[:6]]
     run = fit(Items(train=bare[:4], val=bare[4:], split_given=True), tmp_path, tell=quiet, **quick)
-    model, vocab, *_ = run.loaded
-    tables = predict_tables(model, Examples(bare, vocab), 2)
+    model, vocab, s, _ = run.loaded
+    tables = predict_tables(model, Examples(bare, vocab, s.image_size), 2)
     assert all(t.free for t in tables) and 'type_f1' in run.results[-1]
 
 
