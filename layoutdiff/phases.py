@@ -109,7 +109,7 @@ def resolve(phase:Phase, n:int, pictures=False, **overrides)->Settings: # nothin
     s = replace(Settings(), **{**phase.settings, **few, **(PICTURES if pictures else {}), **given})
     for k, (low, high) in RANGES.items():
         if not low <= getattr(s, k) <= high: raise LayoutError(f'setting {k}={getattr(s, k)} is out of range: allowed are {low} to {high}.')
-    return replace(s, steps=s.steps or min(6_000, max(500, 4 * n)))
+    return replace(s, steps=s.steps or min(6_000, max(500, n)))
 
 # %% ../nbs/20_phases.ipynb #41a183d4
 def explain(phase:Phase, n:int, settings:Settings)->str: # Markdown

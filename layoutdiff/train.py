@@ -36,7 +36,7 @@ from .items import Items, split_items
 from .losses import LOSS_WEIGHTS, DiffusionLoss, VarianceAwareLossScheduler
 from .metrics import counts, pool
 from .model import Ensemble, LayoutDiT, begin_with, levels, merge_vocab, model_config
-from .phases import Settings, explain, get_phase, resolve
+from .phases import MICRO, Settings, get_phase, resolve
 from .run import Run, environment, fingerprint, load_weights, open_run, save_weights
 from .sample import GIVEN_NAMES, fit_temperature, label_odds, predict_tables
 from .shards import ShardSections, facts, get_data, ids_of, labelled, noted, split_data, take
@@ -183,6 +183,7 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     train = Examples(items.train, vocab, s.image_size, tight=s.in_order and s.p_free >= 1, cache=cache, pictures=s.drop_pixels < 1)
     if s.augment > 1: train = AugmentedExamples(Augmented(items.train, s.augment, s.seed, s.transforms.split('+')), vocab, s.image_size, pictures=s.drop_pixels < 1)
     val = Examples(some(items.val or items.train, s.seed, LOOK_FREE if s.in_order else LOOK), vocab, s.image_size)
+    if not start and len(items.train) <= MICRO[0] and not s.in_order: tell('few sections: --init base begins with the bundled weights instead of none')
     if len(val) == LOOK: tell(f'each round is judged by {LOOK:,} sections, drawn once')
     begin = lambda k: _begin(start, vocab, s, about.boxes, s.drop_pixels < 1 and about.pictures, tell if k == 0 else lambda line: None)
     name = name or (Path(items.path).name if items.path else 'run')

@@ -166,7 +166,7 @@ def test_it_is_kept_with_the_weights_and_old_weights_load(tmp_path, vocab):
 
 
 def test_training_fits_it_on_other_sections_only(items, tmp_path):
-    short, told = dict(steps=4, rounds=1, size='tiny'), []
+    short, told = dict(steps=4, rounds=1, size='tiny', members=1), []
     run = fit(Items(train=items.train[:5], val=items.val[:3], split_given=True), tmp_path, tell=told.append, **short)
     model, vocab, s, meta = open_run(run.path).loaded
     again = fit_temperature([label_odds(model, Examples(items.val[:3], vocab, s.image_size), s.sample_steps)], s.smoothing)

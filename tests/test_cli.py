@@ -9,7 +9,7 @@ from layoutdiff.items import SAMPLE, read_section
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = ('validate', 'phase', 'train', 'evaluate', 'predict', 'workflow', 'capture', 'convert')
-TINY = [w for kv in ('steps=20', 'rounds=2', 'size=tiny', 'image_size=64', 'sample_steps=2') for w in ('--set', kv)]
+TINY = [w for kv in ('steps=20', 'rounds=2', 'size=tiny', 'members=1', 'image_size=64', 'sample_steps=2') for w in ('--set', kv)]
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore', 'COLUMNS': '100'}
 ASK = [sys.executable, '-c', 'import sys; from layoutdiff.cli import main; sys.exit(main())']
 

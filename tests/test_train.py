@@ -22,7 +22,7 @@ from layoutdiff.sample import predict_tables
 from layoutdiff.slots import Vocab
 from layoutdiff.train import agreement, fit, fit_folds, make_learner, workers_for
 
-quick = dict(steps=4, rounds=2, size='tiny')
+quick = dict(steps=4, rounds=2, size='tiny', members=1)
 
 
 def quiet(line): pass
@@ -86,13 +86,13 @@ def test_no_boxes_and_no_pictures(tmp_path, items):
 
 def test_time_is_kept(tmp_path, items):
     start = time.monotonic()
-    run = fit(items, tmp_path, time=4, tell=quiet, steps=100_000, rounds=1000, size='tiny')
+    run = fit(items, tmp_path, time=4, tell=quiet, steps=100_000, rounds=1000, size='tiny', members=1)
     assert time.monotonic() - start < 120 and run.results[-1]['step'] < 100_000
     assert run.results[-1]['lr'] < 1e-3 and (run.path/'weights'/'last.safetensors').is_file()
 
 
 def test_patience_ends_training(tmp_path, items):
-    run = fit(Items(train=items.train[:4], val=items.val[:2], split_given=True), tmp_path, tell=quiet, steps=60, rounds=60, patience=2, size='tiny', lr=1e-7)
+    run = fit(Items(train=items.train[:4], val=items.val[:2], split_given=True), tmp_path, tell=quiet, steps=60, rounds=60, patience=2, size='tiny', members=1, lr=1e-7)
     assert len(run.results) < 60
 
 
@@ -111,7 +111,7 @@ def test_a_run_begins_with_another(tmp_path, items):
     "Before its first step a run that begins with another gives that one's answers, whatever words it adds."
     first = fit(Items(train=items.train[:6]), tmp_path, tell=quiet, **quick)
     told, more = [], replace(items.train[7], layout=replace_type(items.train[7].layout, 'heading', 'title-of-mine'))
-    second = fit(Items(train=[more], val=[more], split_given=True), tmp_path, init=first.path, tell=told.append, steps=1, rounds=1, lr=1e-7, warmup=.9)
+    second = fit(Items(train=[more], val=[more], split_given=True), tmp_path, init=first.path, tell=told.append, members=1, steps=1, rounds=1, lr=1e-7, warmup=.9)
     (old, v1, *_), (new, v2, *_) = first.loaded, second.loaded
     assert v2.types[:len(v1.types)] == v1.types and 'title-of-mine' in v2.types and any('title-of-mine' in line for line in told)
     assert torch.allclose(new.blocks[0].qkv.weight, old.blocks[0].qkv.weight, atol=1e-4)
@@ -125,7 +125,7 @@ def replace_type(layout, old, new):
 
 def test_lower_levels_learn_later_and_more_slowly(tmp_path, items):
     first = fit(Items(train=items.train[:6]), tmp_path, tell=quiet, **quick)
-    frozen = fit(Items(train=items.train[:6]), tmp_path, init=first.path, tell=quiet, steps=3, rounds=1, layer_decay=.5, unfreeze=1, ema=0)
+    frozen = fit(Items(train=items.train[:6]), tmp_path, init=first.path, tell=quiet, members=1, steps=3, rounds=1, layer_decay=.5, unfreeze=1, ema=0)
     (old, *_), (new, *_) = first.loaded, frozen.loaded
     assert not torch.equal(new.label.weight, old.label.weight) and torch.equal(new.slots.tag.weight, old.slots.tag.weight)
 
