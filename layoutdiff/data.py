@@ -6,7 +6,7 @@
 __all__ = ['TAGS', 'TAG_ID', 'N_TOKENS', 'MAX_TOKENS', 'MAX_WORDS', 'N_NUM', 'N_GEO', 'MEDIA', 'RELATIONS', 'FREE_REACH',
            'N_RELATIONS', 'FILL', 'KEEP', 'name_tokens', 'token_id', 'node_tokens', 'href_kind', 'text_words',
            'node_words', 'text_shape', 'subtree_sums', 'tree_shape', 'box_shape', 'relations', 'free_relations',
-           'read_pixels', 'padded', 'node_arrays', 'free_arrays', 'answer_arrays', 'collate', 'code_key', 'ArrayCache',
+           'read_pixels', 'id_rows', 'node_arrays', 'free_arrays', 'answer_arrays', 'collate', 'code_key', 'ArrayCache',
            'Examples', 'blank', 'plan_batches', 'even', 'Batches']
 
 # %% ../nbs/06_data.ipynb #28222ead
@@ -171,7 +171,7 @@ def read_pixels(section:Section, size:int=128)->np.ndarray: # (3, size, size) of
     return np.asarray(im).transpose(2, 0, 1).copy()
 
 # %% ../nbs/06_data.ipynb #d80564cc
-def padded(rows, n)->np.ndarray: # (len(rows), n); 0 is padding
+def id_rows(rows, n)->np.ndarray: # (len(rows), n); 0 is padding
     "Lists of ids of different length as an array."
     out = np.zeros((len(rows), n), np.int32)
     for i, r in enumerate(rows): out[i, :len(r)] = r
@@ -180,7 +180,7 @@ def padded(rows, n)->np.ndarray: # (len(rows), n); 0 is padding
 def node_arrays(section:Section)->dict: # arrays of first dimension n, and rel (n, n)
     "Node features of a section with a structure."
     s, size = section.structure, section.size or (1, 1)
-    tok, word = padded([node_tokens(n) for n in s], MAX_TOKENS), padded([node_words(n) for n in s], MAX_WORDS)
+    tok, word = id_rows([node_tokens(n) for n in s], MAX_TOKENS), id_rows([node_words(n) for n in s], MAX_WORDS)
     box = np.array([to_cxcywh(n.box, size) if n.box and section.size else (0, 0, 0, 0) for n in s], np.float32)
     has = np.array([n.box is not None and section.size is not None for n in s])
     return dict(tag=np.array([TAG_ID.get(n.tag, 0) for n in s], np.int32), tok=tok, word=word, box=box, has_box=has, rel=relations(s),
