@@ -174,7 +174,8 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     "Train a model and write its run folder."
     items, row = training_items(data, phase, int(settings.get('seed', 0)), tell)
     start = None if init == 'none' else open_run(init).loaded
-    s = resolve(row, len(items.train), not has_structures(items.train), **settings)
+    blind = {} if not start or start[0].cfg.pixels else dict(drop_pixels=1., p_free=0.)   # pictures would be read by weights of chance
+    s = resolve(row, len(items.train), not has_structures(items.train), start is not None, **{**blind, **settings})
     seed_all(s.seed)
     about = facts(items.train)
     vocab = about.vocab
