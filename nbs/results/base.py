@@ -8,7 +8,6 @@ have other ones; it reads HTML, not pictures. Takes 10 to 20 minutes on two core
 import argparse
 import json
 import shutil
-from pathlib import Path
 
 from layoutdiff.run import BASE, Run
 from layoutdiff.train import fit

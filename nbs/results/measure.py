@@ -42,15 +42,13 @@ def trained(name, data, runs, **settings):
 
 
 def measure_wp(data, seeds, runs, settings, onepass):
-    "Train on train, score on test: the model for every seed and every input, the baselines beside it."
-    out = {'wp': [], 'wp-structure': []}
+    "Train on train, score on test: the model for every seed, the baselines beside it."
+    out = []
     for seed in seeds:
         run = trained(f'wp-seed{seed}', data, runs, seed=seed, **settings)
-        names = [b for b in BASELINES if b != 'onepass' or seed in onepass]
-        for name, given, rivals in (('wp', 'structure,screenshot', names), ('wp-structure', 'structure', ())):
-            scores = evaluate(run, data, given=given, baselines=rivals, seed=seed)
-            out[name].append(dict(scores, run=run.path.name, data='wp-sections', rounds=run.results, settings=run.config['settings']))
-    return out
+        scores = evaluate(run, data, baselines=[b for b in BASELINES if b != 'onepass' or seed in onepass], seed=seed)
+        out.append(dict(scores, run=run.path.name, data='wp-sections', rounds=run.results, settings=run.config['settings']))
+    return {'wp': out}
 
 
 def measure_sections30(data, seeds, runs, settings, onepass):
