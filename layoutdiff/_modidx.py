@@ -1133,6 +1133,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'layoutdiff.train.draw_predictions': ('train.html#draw_predictions', 'layoutdiff/train.py'),
                                   'layoutdiff.train.fit': ('train.html#fit', 'layoutdiff/train.py'),
                                   'layoutdiff.train.fit_folds': ('train.html#fit_folds', 'layoutdiff/train.py'),
+                                  'layoutdiff.train.fit_memory': ('train.html#fit_memory', 'layoutdiff/train.py'),
                                   'layoutdiff.train.fold_scores': ('train.html#fold_scores', 'layoutdiff/train.py'),
                                   'layoutdiff.train.has_structures': ('train.html#has_structures', 'layoutdiff/train.py'),
                                   'layoutdiff.train.longest': ('train.html#longest', 'layoutdiff/train.py'),

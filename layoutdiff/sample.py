@@ -120,12 +120,13 @@ def sample(model:LayoutDiT,
            state=None,            # a partly filled state; None: everything is unknown
            guidance_scale=1.,     # above 1: more weight on the picture
            temperature=0.,        # 0: the likeliest words
-           memory=10.,            # weight of earlier answers against the last; 0 suits generation
+           memory=None,           # weight of earlier answers against the last; 0 suits generation; None: as fitted for the model
            generator=None,        # of the noise, for repeatable draws
            callback=None          # called with dict(i, t, state, x0) after every step
           )->dict:                # label, wrap, depth, conf, raw, x0_known (B, N), x0 (B, N, 4) in 0..1, odds (B, N, labels)
     "Fill a table, surest words first (or in order, where the model learnt that), boxes by DDIM."
     if steps < 1: raise LayoutError(f'steps is {steps}; sampling takes 1 step or more.')
+    memory = model.cfg.memory if memory is None else memory
     state, said, mask, looked = {**(state or blank_state(batch, model.cfg))}, {}, batch['mask'], model.look(known(batch, model.cfg))
     odds, times = torch.zeros(*mask.shape, model.cfg.n_labels, device=mask.device), torch.linspace(1, 0, steps + 1)
     first = batch['free'] & model.cfg.in_order                                             # (B,)

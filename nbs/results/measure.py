@@ -30,7 +30,8 @@ from layoutdiff.metrics import counts, pool
 from layoutdiff.run import Run, commit, environment
 from layoutdiff.sample import predict_tables
 from layoutdiff.slots import decode, encode
-from layoutdiff.train import fit
+from layoutdiff.shards import labelled
+from layoutdiff.train import calibrate, fit, fit_memory, odds_of
 
 HERE = Path(__file__).parent
 
@@ -43,11 +44,13 @@ def trained(name, data, runs, **settings):
 
 def measure_wp(data, seeds, runs, settings, onepass):
     "Train on train, score on test: the model for every seed, the baselines beside it."
-    out = []
+    out, val = [], labelled(get_items(data).val)
     for seed in seeds:
         run = trained(f'wp-seed{seed}', data, runs, seed=seed, **settings)
+        fit_memory(run, val)   # again, for runs that were kept from before it was fitted
+        calibrate(run, [odds_of(run, val)])
         scores = evaluate(run, data, baselines=[b for b in BASELINES if b != 'onepass' or seed in onepass], seed=seed)
-        out.append(dict(scores, run=run.path.name, data='wp-sections', rounds=run.results, settings=run.config['settings']))
+        out.append(dict(scores, run=run.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], memory=run.loaded[0].cfg.memory, data='wp-sections', rounds=run.results, settings=run.config['settings']))
     return {'wp': out}
 
 
