@@ -1,11 +1,15 @@
-"""What each technique of phase 1 is worth at 24 sections: five folds of sections30, one change at a time, to nbs/results/ablate.json.
+"""What each technique of phase 1 is worth: one change at a time, to nbs/results/ablate.json, or ablate-N.json.
 
-    python nbs/results/ablate.py ../shared/data/sections30 --seeds 0 1 --runs RUNS
+    python nbs/results/ablate.py ../shared/data/sections30 --seeds 0 1 2 --runs RUNS            24 sections, five folds
+    python nbs/results/ablate.py ../shared/data/wp-sections --n 200 --seeds 0 1 2 --runs RUNS   of the train split, scored on val
+    python nbs/results/ablate.py ../shared/data/wp-sections --n 1500 --seeds 0 1 2 --runs RUNS
 
-Each row is the recipe with one thing changed; one member each, every section scored by the fold that did not see it. The file is written after each row.
+Each row is the recipe with one thing changed; one member each. With 24, every section is scored by the fold that did not see it; with more, the validation themes, unseen, are scored, since defaults are
+chosen by this table and the test themes must not choose. The end of training counts. The file is written after each row.
 """
 import argparse
 import json
+import random
 import shlex
 import sys
 import time
@@ -22,49 +26,68 @@ from layoutdiff.slots import encode
 from layoutdiff.train import fit
 
 HERE = Path(__file__).parent
-RECIPE = dict(init='base', members=1, drop_pixels=1, p_free=0, steps=200, rounds=1, bs=12, lr=.002, drop_names=0, dropout=.3, drop_tokens=.1)
+FEW = dict(init='base', members=1, drop_pixels=1, p_free=0, steps=200, rounds=1, bs=12, lr=.002, drop_names=0, dropout=.3, drop_tokens=.1)   # of 24 sections
+MANY = dict(members=1, drop_pixels=1, p_free=0, steps=500, rounds=1)   # of 200 and more: the rest as phase 1 has it
 CHANGES = {
     'the recipe': {},
-    'from scratch, tiny': dict(init='none', size='tiny', steps=350, bs=24),
     'gradual unfreezing': dict(unfreeze=.5),
     'lower rates for lower layers': dict(layer_decay=.7),
     'variance-aware loss': dict(variance_aware=True),
     'variants, 20 of each': dict(augment=20),
     'weak dropout': dict(dropout=.1),
     'words dropped often': dict(drop_tokens=.4),
-    'one pass only': dict(p_full=1.)}
+    'words dropped seldom': dict(drop_tokens=.1),
+    'all words of a section dropped, half of the time': dict(drop_names=.5),
+    'no section without words': dict(drop_names=0),
+    'no noise on the numbers': dict(jitter=0),
+    'no weight decay': dict(wd=0),
+    'no label smoothing': dict(smoothing=0),
+    'no warm-up': dict(warmup=0),
+    'no average of the weights': dict(ema=0),
+    'one pass only': dict(p_full=1.),
+    'three members': dict(members=3)}
+ONLY_FEW = {'from scratch, tiny': dict(init='none', size='tiny', steps=350, bs=24)}
+ONLY_BEGUN = ('gradual unfreezing', 'lower rates for lower layers')
 KEPT = ('node_accuracy', 'element_f1', 'content_f1', 'exact_match')
 
 
-def folds(sections, seed, runs, **settings):
-    "Scores over all sections, each out of fold, and the seconds of training."
-    rows, order, spent, longest = [], [], 0, max(len(s.structure) for s in sections)
-    for train, test in split_items(sections, k=5, seed=seed):
-        start = time.monotonic()
-        model, vocab, s, _ = fit(Items(train=train, val=train, split_given=True), out=runs, name='ablate', tell=lambda line: None, seed=seed, workers=0, **settings).loaded
-        spent += time.monotonic() - start
-        tables = predict_tables(model, Examples(test, vocab, s.image_size, pictures=False), s.sample_steps, ('structure',), seed=seed)
-        rows += [section_counts(t, o, encode(o).label, 'wrapper', longest) for t, o in zip(tables, test)]
-        order += [o.group for o in test]
-    return scores_of(rows, order), spent
+def taught(train, test, longest, seed, runs, **settings):
+    "Counts of the test sections, and the seconds of training."
+    start = time.monotonic()
+    model, vocab, s, _ = fit(Items(train=train, val=train[:200], split_given=True), out=runs, name='ablate', tell=lambda line: None, seed=seed, workers=0, **settings).loaded
+    spent = time.monotonic() - start
+    tables = predict_tables(model, Examples(test, vocab, s.image_size, pictures=False), s.sample_steps, ('structure',) if 'init' in settings else ('structure', 'screenshot'), seed=seed)
+    return [section_counts(t, o, encode(o).label, 'wrapper', longest) for t, o in zip(tables, test)], spent
+
+
+def parts(items, n, seed):
+    "Pairs of training and held-out sections."
+    if not n: return split_items(distinct(items).all, k=5, seed=seed)
+    return [(random.Random(seed).sample(sorted(items.train, key=lambda s: s.id), n), items.val)]
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('data')
-    p.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
+    p.add_argument('--n', type=int, default=0, help='sections to train on; 0: five folds of all')
+    p.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     p.add_argument('--runs', default='runs/ablate')
     a = p.parse_args()
     torch.set_num_threads(1)
-    sections, rows = distinct(get_items(a.data)).all, []
+    items, rows, recipe = get_items(a.data), [], MANY if a.n else FEW
+    changes = {k: v for k, v in CHANGES.items() if k not in ONLY_BEGUN} if a.n else {**CHANGES, **ONLY_FEW}
     command = 'python nbs/results/ablate.py ' + shlex.join([{a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
-    for name, change in CHANGES.items():
+    for name, change in changes.items():
         for seed in a.seeds:
-            scores, spent = folds(sections, seed, a.runs, **{**RECIPE, **change})
+            counts, groups, spent = [], [], 0
+            for train, test in parts(items, a.n, seed):
+                found, seconds = taught(train, test, max(len(s.structure) for s in items.all if s.structure), seed, a.runs, **{**recipe, **change})
+                counts, groups, spent = counts + found, groups + [o.group for o in test], spent + seconds
+            scores = scores_of(counts, groups)
             rows.append(dict(name=name, seed=seed, change=change, minutes=spent / 60, **{k: scores[k] for k in KEPT}))
             print(name, seed, *(f'{k} {scores[k]:.3f}' for k in KEPT), f'{spent:.0f} s', flush=True)
-        out = dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), recipe=RECIPE, rows=rows)
-        (HERE/'ablate.json').write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
+        out = dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), n=a.n or 24, recipe=recipe, rows=rows)
+        (HERE/(f'ablate-{a.n}.json' if a.n else 'ablate.json')).write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
 
 
 if __name__ == '__main__': main()
