@@ -45,7 +45,7 @@ class ModelConfig:
     in_order: bool = False      # are free slots written from first to last, each knowing those before it?
     patch: int = 4              # side of the first convolution's patches, pixels: 4, or 8 for large pictures
     shared_keys: bool = False   # do all blocks look at the same keys and values of the picture?
-    memory: float = 10.         # when sampling, weight of earlier answers against the last; fitted after training where there is a validation
+    memory: float = 10.         # when sampling, weight of earlier answers against the last; fitted after training where there is a validation; infinity: the first stands
 
 # %% ../nbs/11_model.ipynb #6254755c
 def model_config(vocab:Vocab, size='tiny', **kwargs)->ModelConfig:

@@ -53,12 +53,12 @@ def propose(p:Tensor, # (B, N, words) probabilities
     return words, p.gather(-1, words[..., None]).squeeze(-1)
 
 # %% ../nbs/13_sample.ipynb #aa51f21f
-def _write_words(out, state, odds, said, mask, steps_left, memory, temperature, generator, first): # odds: of the labels, as each was written
+def _write_words(out, state, odds, said, mask, steps_left, last, temperature, generator, first): # odds: of the labels, as each was written
     line = 1 - torch.arange(mask.shape[1], device=mask.device) / mask.shape[1]
     for k in WORDS:
         n, p = out[k].shape[-1], out[k].softmax(-1)
-        said[k] = p + memory * said[k] * ~first[:, None, None] if k in said else p
-        hidden, p = (state[k] == n) & mask, said[k] / said[k].sum(-1, keepdim=True)
+        said[k] = said.get(k, p) + (p - said.get(k, p)) * torch.where(first, 1., last)[:, None, None]
+        hidden, p = (state[k] == n) & mask, said[k]
         words, conf = propose(p, temperature, generator)
         now = surest(torch.where(first[:, None], line, conf), hidden, (hidden.sum(-1) / steps_left).ceil().long())
         state[k] = torch.where(now, words, state[k])
@@ -120,22 +120,25 @@ def sample(model:LayoutDiT,
            state=None,            # a partly filled state; None: everything is unknown
            guidance_scale=1.,     # above 1: more weight on the picture
            temperature=0.,        # 0: the likeliest words
-           memory=None,           # weight of earlier answers against the last; 0 suits generation; None: as fitted for the model
+           memory=None,           # weight of earlier answers against the last, 0 to infinity; None: as fitted for the model, or 0 where words are drawn
            generator=None,        # of the noise, for repeatable draws
            callback=None          # called with dict(i, t, state, x0) after every step
           )->dict:                # label, wrap, depth, conf, raw, x0_known (B, N), x0 (B, N, 4) in 0..1, odds (B, N, labels)
     "Fill a table, surest words first (or in order, where the model learnt that), boxes by DDIM."
     if steps < 1: raise LayoutError(f'steps is {steps}; sampling takes 1 step or more.')
-    memory = model.cfg.memory if memory is None else memory
+    memory, weight = (0. if temperature else model.cfg.memory) if memory is None else memory, 1.
     state, said, mask, looked = {**(state or blank_state(batch, model.cfg))}, {}, batch['mask'], model.look(known(batch, model.cfg))
-    odds, times = torch.zeros(*mask.shape, model.cfg.n_labels, device=mask.device), torch.linspace(1, 0, steps + 1)
+    odds = torch.zeros(*mask.shape, model.cfg.n_labels, device=mask.device)
     first = batch['free'] & model.cfg.in_order                                             # (B,)
+    if memory == math.inf and not first.any() and not (mask & (state['box_state'] == NOISY)).any(): steps = 1   # the first answer stands, and no box is written
+    times = torch.linspace(1, 0, steps + 1)
     for i in range(steps):
         if first.all() and ended(state, mask, model.cfg).all(): break
         state['t'] = torch.where(first, 1., times[i])
         out = _answer(model, batch, state, guidance_scale, looked, first, steps - i)
         blank = state['label'] == model.cfg.n_labels
-        _write_words(out, state, odds, said, mask, steps - i, memory, temperature, generator, first)
+        _write_words(out, state, odds, said, mask, steps - i, 1 / weight, temperature, generator, first)
+        weight = 1 + memory * weight
         nxt = ddim_step(state['xt'], out['x0'].clamp(-1, 1), state['t'], torch.full_like(state['t'], times[i+1]))
         nxt = torch.where(first[:, None, None], torch.where((blank & (state['label'] < model.cfg.n_labels))[..., None], out['x0'].clamp(-1, 1), state['xt']), nxt)
         state['xt'] = torch.where((state['box_state'] == NOISY)[..., None], nxt, state['xt'])

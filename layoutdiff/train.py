@@ -9,6 +9,7 @@ __all__ = ['LOOK', 'LOOK_FREE', 'CALIBRATE', 'MEMORIES', 'FOLD_SCORES', 'trainin
            'apart', 'fold_scores', 'fit_folds', 'agreement']
 
 # %% ../nbs/23_train.ipynb #732c14e5
+import math
 import os
 import random
 from collections import Counter
@@ -27,7 +28,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from .augment import Augmented, AugmentedExamples
-from .callbacks import Average, GradientClip, Noise, Rate, Record, Score, Stop, Unfreeze, quick_score
+from .callbacks import Average, GradientClip, Noise, Rate, Record, Score, Stop, Unfreeze
 from .core import LayoutError
 from .data import Batches, Examples
 from .draw import draw_pair
@@ -241,22 +242,23 @@ def _join(folder, tail, vocab, s, groups): # the new member's files go
         new.unlink()
 
 # %% ../nbs/23_train.ipynb #d3d96a5b
-CALIBRATE, MEMORIES = 300, (100., 30., 10., 3., 1.)
+CALIBRATE, MEMORIES = 300, (math.inf, 10., 3., 0.)
 
-def fit_memory(run:Run, sections, tell=print)->dict: # memory -> F1 of elements + exact match, 0 to 2
-    "Choose how much later answers count when sampling, on sections that were not trained on; among equals, the least."
+def fit_memory(run:Run, sections, tell=print)->dict: # memory -> gain in exact match over the first answer, and its standard error
+    "Choose how much later answers count when sampling, on sections that were not trained on: only where they gain more than chance does."
     model, vocab, s, meta = run.loaded
     known = [o for o in some(sections, s.seed, CALIBRATE) if o.structure is not None]
-    if not known or s.sample_steps < 2: return {}
-    examples, score = Examples(known, vocab, s.image_size), {}
+    if len(known) < 2 or s.sample_steps < 2: return {}
+    examples, right = Examples(known, vocab, s.image_size), {}
     for m in MEMORIES:
         model.cfg.memory = m
-        found = quick_score(model, examples, steps=s.sample_steps)
-        score[m] = (found['element_f1'] or 0.) + (found['exact_match'] or 0.)
-    model.cfg.memory = max(score, key=score.get)
+        right[m] = np.array([float(decode(t, o.structure) == o.layout) for t, o in zip(predict_tables(model, examples, s.sample_steps, seed=s.seed), known)])
+    gain = {m: ((r - right[math.inf]).mean(), (r - right[math.inf]).std(ddof=1) / len(r) ** .5) for m, r in right.items()}
+    model.cfg.memory = max(gain, key=lambda m: gain[m][0] if gain[m][0] > 2 * gain[m][1] else 0.)
     save_weights(run.path/'weights'/'best.safetensors', model, vocab, s, meta['groups'])
-    tell(f"sampling: earlier answers count {model.cfg.memory:g} to 1 against the last, chosen on {len(known)} sections that were not trained on")
-    return score
+    how = 'the first answer stands' if model.cfg.memory == math.inf else f'earlier answers count {model.cfg.memory:g} to 1 against the last'
+    tell(f'sampling: {how}; chosen on {len(known)} sections that were not trained on')
+    return gain
 
 # %% ../nbs/23_train.ipynb #6142ffe4
 def odds_of(run:Run, sections)->tuple: # as `label_odds`

@@ -50,7 +50,7 @@ def measure_wp(data, seeds, runs, settings, onepass):
         fit_memory(run, val)   # again, for runs that were kept from before it was fitted
         calibrate(run, [odds_of(run, val)])
         scores = evaluate(run, data, baselines=[b for b in BASELINES if b != 'onepass' or seed in onepass], seed=seed)
-        out.append(dict(scores, run=run.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], memory=run.loaded[0].cfg.memory, data='wp-sections', rounds=run.results, settings=run.config['settings']))
+        out.append(dict(scores, run=run.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], memory=str(run.loaded[0].cfg.memory), data='wp-sections', rounds=run.results, settings=run.config['settings']))
     return {'wp': out}
 
 
