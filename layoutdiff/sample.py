@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'EMPTY', 'MOST_SHOWN', 'MOST_NODES', 'GIVEN_NAMES', 'surest', 'guided', 'propose', 'after_end', 'ended',
-           'unsmoothed', 'tempered', 'confidence', 'sample', 'to_tables', 'draw_shown', 'knows_support', 'as_support',
-           'predict_tables', 'label_odds', 'fit_temperature']
+           'unsmoothed', 'tempered', 'confidence', 'weight_of_earlier', 'sample', 'to_tables', 'draw_shown',
+           'knows_support', 'as_support', 'predict_tables', 'label_odds', 'fit_temperature']
 
 # %% ../nbs/13_sample.ipynb #a59b671b
 import math
@@ -112,6 +112,11 @@ def confidence(odds:Tensor,    # (B, N, words) probabilities by which words were
     words = words.clamp(max=p.shape[-1] - 1)[..., None]
     return torch.where(p.sum(-1) > 0, p.gather(-1, words).squeeze(-1), 1.)
 
+# %% ../nbs/13_sample.ipynb #4d7fa8e5
+def weight_of_earlier(model, batch, temperature=0.)->Tensor: # (B,)
+    "How much earlier answers count against the last: as fitted with a structure, 10 without, 0 where words are drawn."
+    return torch.where(batch['free'], 10., model.cfg.memory) if temperature == 0 else torch.zeros(len(batch['free']), device=batch['free'].device)
+
 # %% ../nbs/13_sample.ipynb #5f9fec69
 @torch.no_grad()
 def sample(model:LayoutDiT,
@@ -120,17 +125,17 @@ def sample(model:LayoutDiT,
            state=None,            # a partly filled state; None: everything is unknown
            guidance_scale=1.,     # above 1: more weight on the picture
            temperature=0.,        # 0: the likeliest words
-           memory=None,           # weight of earlier answers against the last, 0 to infinity; None: as fitted for the model, or 0 where words are drawn
+           memory=None,           # weight of earlier answers against the last, 0 to infinity; None: as `weight_of_earlier` has it
            generator=None,        # of the noise, for repeatable draws
            callback=None          # called with dict(i, t, state, x0) after every step
           )->dict:                # label, wrap, depth, conf, raw, x0_known (B, N), x0 (B, N, 4) in 0..1, odds (B, N, labels)
     "Fill a table, surest words first (or in order, where the model learnt that), boxes by DDIM."
     if steps < 1: raise LayoutError(f'steps is {steps}; sampling takes 1 step or more.')
-    memory, weight = (0. if temperature else model.cfg.memory) if memory is None else memory, 1.
     state, said, mask, looked = {**(state or blank_state(batch, model.cfg))}, {}, batch['mask'], model.look(known(batch, model.cfg))
     odds = torch.zeros(*mask.shape, model.cfg.n_labels, device=mask.device)
     first = batch['free'] & model.cfg.in_order                                             # (B,)
-    if memory == math.inf and not first.any() and not (mask & (state['box_state'] == NOISY)).any(): steps = 1   # the first answer stands, and no box is written
+    memory, weight = weight_of_earlier(model, batch, temperature) if memory is None else torch.full_like(state['t'], memory), torch.ones_like(state['t'])
+    if (memory == math.inf).all() and not first.any() and not (mask & (state['box_state'] == NOISY)).any(): steps = 1   # the first answer stands, and no box is written
     times = torch.linspace(1, 0, steps + 1)
     for i in range(steps):
         if first.all() and ended(state, mask, model.cfg).all(): break

@@ -234,3 +234,49 @@ def test_the_threshold_on_the_command_line(run, tmp_path, capsys):
     assert ask('--threshold', '0') == 0 and 'below' not in capsys.readouterr().out
     assert ask('--threshold', '80') == 2 and 'allowed are 0 to 1' in capsys.readouterr().err
     assert predict_verb.__defaults__[-1] == UNSURE
+
+
+# how much later sampling steps count
+
+def told_by_step(model, right_later):
+    "Makes a model right but for half of the rows: of those it is unsure and wrong at first and right later, or right at first and wrong later."
+    forward = model.forward
+    def answer(batch, state, looked=None):
+        out, true = forward(batch, state, looked), batch['label'].clamp(min=0)
+        late, half = (state['t'] < 1)[:, None], torch.arange(true.shape[1])[None] % 2 == 1
+        label = torch.full_like(out['label'], -20.).scatter(-1, true[..., None], 0.)
+        doubt = label.scatter(-1, torch.where(true == 1, 2, 1)[..., None], .1)   # another word is a little likelier
+        label = torch.where((half & (late != right_later))[..., None], doubt, torch.where((half & ~late)[..., None], label / 20, label))
+        return {**out, 'label': label, 'wrap': torch.full_like(out['wrap'], -20.).scatter(-1, batch['wrap'].clamp(min=0)[..., None], 0.)}
+    model.forward = answer
+
+@pytest.mark.parametrize('right_later', [True, False])
+def test_later_steps_count_where_they_help(tmp_path, items, right_later, monkeypatch):
+    import layoutdiff.train as train
+    vocab, s = Vocab.build(items.all), Settings(sample_steps=2, image_size=32)
+    model = noisy_model(vocab)
+    told_by_step(model, right_later)
+    (tmp_path/'weights').mkdir()
+    run = Run(tmp_path)
+    monkeypatch.setattr(Run, 'loaded', property(lambda self: (model, vocab, s, dict(groups=[]))))
+    lines = []
+    gain = train.fit_memory(run, items.val, lines.append)
+    assert (model.cfg.memory < math.inf) == right_later
+    assert gain[math.inf][0] == 0 and (gain[0][0] > .5 if right_later else gain[0][0] < 0)
+    assert ('the first answer stands' in lines[0]) != right_later
+
+def test_first_answer_stands(items):
+    vocab = Vocab.build(items.all)
+    model, examples = noisy_model(vocab), Examples(items.test[:4], vocab, 32)
+    model.cfg.memory = math.inf
+    many, one = (predict_tables(model, examples, n) for n in (6, 1))
+    assert [(t.label, t.wrap, t.conf) for t in many] == [(t.label, t.wrap, t.conf) for t in one]
+    model.cfg.memory = 0.
+    assert [t.label for t in predict_tables(model, examples, 6)] != [t.label for t in one]
+
+def test_fitted_weight_is_kept_with_the_weights(tmp_path, items):
+    vocab = Vocab.build(items.train)
+    model = noisy_model(vocab)
+    model.cfg.memory = math.inf
+    save_weights(tmp_path/'m.safetensors', model, vocab, Settings())
+    assert load_weights(tmp_path/'m.safetensors')[0].cfg.memory == math.inf
