@@ -183,7 +183,8 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     if s.in_order: vocab = replace(vocab, free_slots=max(vocab.free_slots, min(256, 8 * (longest(items.train) // 8 + 1))))   # the last row is empty
     if start: s, vocab = replace(s, size=start[2].size, image_size=start[0].cfg.image_size), merge_vocab(start[1], vocab)
     train = Examples(items.train, vocab, s.image_size, tight=s.in_order and s.p_free >= 1, cache=cache, pictures=s.drop_pixels < 1)
-    if s.augment > 1: train = AugmentedExamples(Augmented(items.train, s.augment, s.seed, s.transforms.split('+')), vocab, s.image_size, pictures=s.drop_pixels < 1)
+    variants = AugmentedExamples(Augmented(items.train, s.augment, s.seed, s.transforms.split('+')), vocab, s.image_size, pictures=s.drop_pixels < 1) if s.augment > 1 else train
+    learns_from = lambda k: variants if not s.varied or k >= s.members - s.varied else train
     val = Examples(some(items.val or items.train, s.seed, LOOK_FREE if s.in_order else LOOK), vocab, s.image_size)
     if not start and len(items.train) <= MICRO[0] and not s.in_order: tell('few sections: --init base begins with the bundled weights instead of none')
     if len(val) == LOOK: tell(f'each round is judged by {LOOK:,} sections, drawn once')
@@ -193,7 +194,7 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
                   splits={k: ids_of(getattr(items, k)) for k in ('train', 'val', 'test')}, settings=asdict(s))
     run = Run.create(out, name, config, environment(seed=s.seed, data=data_fingerprint(items)))
     tell(f'run folder: {run.path}')
-    _train_members(run, begin, train, val, s, about.groups, time, workers_for(train) if workers is None else workers, tell)
+    _train_members(run, begin, learns_from, val, s, about.groups, time, workers, tell)
     _finish(run, val, s, tell, apart(items))
     return run
 
@@ -226,12 +227,13 @@ def _train(run, model, train, val, s, groups, seconds, workers, tell, tail=''): 
     log.close()
 
 # %% ../nbs/23_train.ipynb #a6280100
-def _train_members(run, begin, train, val, s, groups, seconds, workers, tell):
+def _train_members(run, begin, learns_from, val, s, groups, seconds, workers, tell):
     for k in range(s.members):
-        if s.members > 1: tell(f'member {k + 1} of {s.members}')
+        train = learns_from(k)
+        if s.members > 1: tell(f"member {k + 1} of {s.members}{', from variants' if isinstance(train, AugmentedExamples) else ''}")
         one, tail = replace(s, seed=s.seed + 1000 * k), f'-{k + 1}' if k else ''
         seed_all(one.seed)
-        _train(run, begin(k), train, val, one, groups, seconds and seconds / s.members, workers, tell, tail)
+        _train(run, begin(k), train, val, one, groups, seconds and seconds / s.members, workers_for(train) if workers is None else workers, tell, tail)
         if k: _join(run.path/'weights', tail, train.vocab, s, groups)
 
 def _join(folder, tail, vocab, s, groups): # the new member's files go

@@ -301,3 +301,12 @@ def test_variants_are_made_beside_the_model(tmp_path, items, monkeypatch):
     train = Items(train=items.train[:6], val=items.val[:2], split_given=True)
     here, there = (fit(train, tmp_path, tell=quiet, workers=n, augment=4, **quick).loaded[0].state_dict() for n in (0, 1))
     assert all(torch.equal(a, b) for a, b in zip(here.values(), there.values()))
+
+
+def test_some_members_learn_from_variants(tmp_path, items):
+    told = []
+    run = fit(Items(train=items.train[:6], val=items.val[:2], split_given=True), tmp_path, tell=told.append, members=3, varied=1, augment=3, steps=2, rounds=1, size='tiny', workers=0)
+    assert [l for l in told if l.startswith('member')] == ['member 1 of 3', 'member 2 of 3', 'member 3 of 3, from variants']
+    plain = fit(Items(train=items.train[:6], val=items.val[:2], split_given=True), tmp_path, tell=quiet, members=2, steps=2, rounds=1, size='tiny', workers=0)
+    mixed, alone = (r.loaded[0].state_dict() for r in (run, plain))
+    assert all(torch.equal(v, mixed[k]) for k, v in alone.items())

@@ -5,7 +5,7 @@
     python nbs/results/ablate.py ../shared/data/wp-sections --n 1500 --seeds 0 1 2 --runs RUNS
 
 Each row is the recipe with one thing changed; one member each. With 24, every section is scored by the fold that did not see it; with more, the validation themes, unseen, are scored, since defaults are
-chosen by this table and the test themes must not choose. The end of training counts. The file is written after each row.
+chosen by this table and the test themes must not choose. The end of training counts. The file is written after each row, and rows that it holds are not measured again.
 """
 import argparse
 import json
@@ -26,7 +26,7 @@ from layoutdiff.slots import encode
 from layoutdiff.train import fit
 
 HERE = Path(__file__).parent
-FEW = dict(init='base', members=1, drop_pixels=1, p_free=0, steps=200, rounds=1, bs=12, lr=.002, drop_names=0, dropout=.3, drop_tokens=.1)   # of 24 sections
+FEW = dict(init='base', members=1, drop_pixels=1, p_free=0, steps=200, rounds=1, bs=12, lr=.002, drop_names=0, dropout=.3, drop_tokens=.1, layer_decay=1.)   # of 24 sections
 MANY = dict(members=1, drop_pixels=1, p_free=0, steps=500, rounds=1)   # of 200 and more: the rest as phase 1 has it
 CHANGES = {
     'the recipe': {},
@@ -74,20 +74,22 @@ def main():
     p.add_argument('--runs', default='runs/ablate')
     a = p.parse_args()
     torch.set_num_threads(1)
-    items, rows, recipe = get_items(a.data), [], MANY if a.n else FEW
+    items, recipe, path = get_items(a.data), MANY if a.n else FEW, HERE/(f'ablate-{a.n}.json' if a.n else 'ablate.json')
+    rows = [r for r in json.loads(path.read_text())['rows'] if r['recipe'] == recipe] if path.is_file() else []
+    done = {(r['name'], r['seed']) for r in rows}
     changes = {k: v for k, v in CHANGES.items() if k not in ONLY_BEGUN} if a.n else {**CHANGES, **ONLY_FEW}
     command = 'python nbs/results/ablate.py ' + shlex.join([{a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
     for name, change in changes.items():
-        for seed in a.seeds:
+        for seed in (s for s in a.seeds if (name, s) not in done):
             counts, groups, spent = [], [], 0
             for train, test in parts(items, a.n, seed):
                 found, seconds = taught(train, test, max(len(s.structure) for s in items.all if s.structure), seed, a.runs, **{**recipe, **change})
                 counts, groups, spent = counts + found, groups + [o.group for o in test], spent + seconds
             scores = scores_of(counts, groups)
-            rows.append(dict(name=name, seed=seed, change=change, minutes=spent / 60, **{k: scores[k] for k in KEPT}))
+            rows.append(dict(name=name, seed=seed, change=change, recipe=recipe, commit=commit(), minutes=spent / 60, **{k: scores[k] for k in KEPT}))
             print(name, seed, *(f'{k} {scores[k]:.3f}' for k in KEPT), f'{spent:.0f} s', flush=True)
-        out = dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), n=a.n or 24, recipe=recipe, rows=rows)
-        (HERE/(f'ablate-{a.n}.json' if a.n else 'ablate.json')).write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
+        out = dict(command=command, seeds=a.seeds, environment=environment(), n=a.n or 24, rows=rows)
+        path.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
 
 
 if __name__ == '__main__': main()
