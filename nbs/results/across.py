@@ -25,7 +25,7 @@ from layoutdiff.slots import encode
 from layoutdiff.train import fit
 
 HERE = Path(__file__).parent
-POOL, TUNE, SCRATCH = 10, dict(members=1, drop_pixels=1, p_free=0, steps=250, rounds=1, lr=2e-3, bs=12, drop_names=0, drop_tokens=.1), dict(members=1, drop_pixels=1, p_free=0, steps=350, rounds=1, drop_tokens=.1)
+POOL, TUNE, SCRATCH = 10, dict(members=1, drop_pixels=1, p_free=0, steps=250, rounds=1, lr=2e-3, bs=12, drop_names=0, drop_tokens=.1, layer_decay=1), dict(members=1, drop_pixels=1, p_free=0, steps=350, rounds=1, drop_tokens=.1)
 KEPT = ('n_sections', 'n_nodes', 'node_accuracy', 'element_f1', 'content_f1', 'type_f1', 'tree_similarity', 'exact_match')
 
 
