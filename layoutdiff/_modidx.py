@@ -964,6 +964,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'layoutdiff.run.Run.create': ('run.html#run.create', 'layoutdiff/run.py'),
                                 'layoutdiff.run.Run.loaded': ('run.html#run.loaded', 'layoutdiff/run.py'),
                                 'layoutdiff.run.Run.results': ('run.html#run.results', 'layoutdiff/run.py'),
+                                'layoutdiff.run.best_device': ('run.html#best_device', 'layoutdiff/run.py'),
                                 'layoutdiff.run.commit': ('run.html#commit', 'layoutdiff/run.py'),
                                 'layoutdiff.run.environment': ('run.html#environment', 'layoutdiff/run.py'),
                                 'layoutdiff.run.fingerprint': ('run.html#fingerprint', 'layoutdiff/run.py'),

@@ -151,8 +151,8 @@ class Average(Callback):
     "Keeps an exponential moving average of the weights, and lends it to validation."
     order = 20
     def __init__(self, decay=.998): self.decay = decay
-    def _mean(self, averaged, current, n): return averaged.lerp(current, 1 - min(self.decay, (1 + n.item()) / (10 + n.item())))
-    def before_fit(self): self.avg = AveragedModel(self.model, avg_fn=self._mean, use_buffers=False)
+    def _mean(self, averaged, current, n): torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + n.item()) / (10 + n.item())))
+    def before_fit(self): self.avg = AveragedModel(self.model, multi_avg_fn=self._mean, use_buffers=False)
     def after_step(self): self.avg.update_parameters(self.model)
     def _swap(self):
         for a, p in zip(self.avg.module.parameters(), self.model.parameters()): a.data, p.data = p.data, a.data

@@ -136,7 +136,7 @@ def sample(model:LayoutDiT,
     first = batch['free'] & model.cfg.in_order                                             # (B,)
     memory, weight = weight_of_earlier(model, batch, temperature) if memory is None else torch.full_like(state['t'], memory), torch.ones_like(state['t'])
     if (memory == math.inf).all() and not first.any() and not (mask & (state['box_state'] == NOISY)).any(): steps = 1   # the first answer stands, and no box is written
-    times = torch.linspace(1, 0, steps + 1)
+    times = torch.linspace(1, 0, steps + 1).tolist()
     for i in range(steps):
         if first.all() and ended(state, mask, model.cfg).all(): break
         state['t'] = torch.where(first, 1., times[i])
@@ -147,7 +147,7 @@ def sample(model:LayoutDiT,
         nxt = ddim_step(state['xt'], out['x0'].clamp(-1, 1), state['t'], torch.full_like(state['t'], times[i+1]))
         nxt = torch.where(first[:, None, None], torch.where((blank & (state['label'] < model.cfg.n_labels))[..., None], out['x0'].clamp(-1, 1), state['xt']), nxt)
         state['xt'] = torch.where((state['box_state'] == NOISY)[..., None], nxt, state['xt'])
-        if callback: callback(dict(i=i, t=times[i].item(), state=state, x0=out['x0'] / 2 + .5))
+        if callback: callback(dict(i=i, t=times[i], state=state, x0=out['x0'] / 2 + .5))
     boxes = torch.where(((state['box_state'] == NOISY) & ~first[:, None])[..., None], out['x0'].clamp(-1, 1), state['xt']) / 2 + .5
     raw, meant = confidence(odds, state['label']), unsmoothed(odds, model.cfg.conf_smoothing)
     calibrated = confidence(meant, state['label'], model.cfg.conf_temperature)
@@ -212,7 +212,8 @@ def _written(model, examples, steps, given, bs, seed, guidance_scale, support): 
             batch = {k: v.to(device) for k, v in batches[i][0].items()}
             if 'screenshot' not in given: batch['has_image'] = torch.zeros_like(batch['has_image'])
             if support: batch.update(support={k: v.to(device) for k, v in shown.items()}, shown_to=~batch['free'][:, None].expand(-1, len(support)))
-            yield rows, batch, sample(model, batch, steps, guidance_scale=guidance_scale)
+            found = sample(model, batch, steps, guidance_scale=guidance_scale)
+            yield rows, {k: batch[k].cpu() for k in ('mask', 'free', 'label') if k in batch}, {k: v.cpu() for k, v in found.items()}
     model.train(was)
 
 # %% ../nbs/13_sample.ipynb #bab7b8c6
@@ -240,8 +241,8 @@ def label_odds(model:LayoutDiT,
     odds, truth = [torch.zeros(0, model.cfg.n_labels)], [torch.zeros(0, dtype=torch.long)]
     for _, batch, result in _written(model, examples, steps, GIVEN_NAMES, 24, seed, 1., None):
         here = batch['mask'] & ~batch['free'][:, None] & (batch['label'] >= 0)
-        odds.append(result['odds'][here].cpu())
-        truth.append(batch['label'][here].cpu())
+        odds.append(result['odds'][here])
+        truth.append(batch['label'][here])
     return torch.cat(odds), torch.cat(truth)
 
 # %% ../nbs/13_sample.ipynb #e031d4a2

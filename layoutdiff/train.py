@@ -38,7 +38,7 @@ from .losses import LOSS_WEIGHTS, DiffusionLoss, VarianceAwareLossScheduler
 from .metrics import counts, pool
 from .model import Ensemble, LayoutDiT, begin_with, levels, merge_vocab, model_config
 from .phases import MICRO, Settings, get_phase, resolve
-from .run import Run, environment, fingerprint, load_weights, open_run, save_weights
+from .run import Run, best_device, environment, fingerprint, load_weights, open_run, save_weights
 from .sample import GIVEN_NAMES, fit_temperature, label_odds, predict_tables
 from .shards import ShardSections, facts, get_data, ids_of, labelled, noted, split_data, take
 from .slots import decode
@@ -119,7 +119,7 @@ def make_learner(train:Examples, val:Examples, model:LayoutDiT, s:Settings, path
     weights = {**LOSS_WEIGHTS, 'wrap': s.wrap_weight}
     loss = DiffusionLoss(weights, VarianceAwareLossScheduler(weights) if s.variance_aware else None, smoothing=s.smoothing, floor=s.floor)
     opt = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(.9, .98))
-    learn = Learner(dls, model, loss_func=loss, opt_func=opt, splitter=partial(param_groups, by_level=s.layer_decay < 1), lr=s.lr, path=path, train_bn=False)
+    learn = Learner(dls, model.to(best_device()), loss_func=loss, opt_func=opt, splitter=partial(param_groups, by_level=s.layer_decay < 1), lr=s.lr, path=path, train_bn=False)
     learn.create_opt()
     learn.opt.set_hyper('wd', [s.wd, 0.] * (len(learn.opt.hypers) // 2))
     return learn

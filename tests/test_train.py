@@ -310,3 +310,13 @@ def test_some_members_learn_from_variants(tmp_path, items):
     plain = fit(Items(train=items.train[:6], val=items.val[:2], split_given=True), tmp_path, tell=quiet, members=2, steps=2, rounds=1, size='tiny', workers=0)
     mixed, alone = (r.loaded[0].state_dict() for r in (run, plain))
     assert all(torch.equal(v, mixed[k]) for k, v in alone.items())
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+def test_gpu_and_processor_agree(tmp_path, items):
+    run = fit('sample', tmp_path, tell=quiet, **quick | dict(members=2))
+    assert next(run.loaded[0].parameters()).is_cuda and len(run.results) == 2
+    model, vocab, s, _ = open_run('base').loaded
+    examples = Examples(items.all, vocab, s.image_size, pictures=False)
+    there, here = (predict_tables(m, examples, 8) for m in (model, model.cpu()))
+    assert sum(a.label == b.label for a, b in zip(there, here)) >= len(here) - 1   # a near tie may fall either way
+    assert max(abs(x - y) for a, b in zip(there, here) if a.label == b.label for x, y in zip(a.conf, b.conf)) < .01
