@@ -6,7 +6,7 @@
 __all__ = ['SIZES', 'ABSENT', 'NOISY', 'GIVEN', 'LEVELS', 'SIBLINGS', 'KIN', 'ModelConfig', 'model_config', 'known',
            'blank_state', 'conv', 'places', 'PixelEncoder', 'crop', 'row_before', 'tree_address', 'SlotEncoder',
            'modulate', 'Block', 'time_features', 'LayoutDiT', 'barred_words', 'answered', 'n_params', 'begin_with',
-           'merge_vocab', 'levels', 'pooled', 'Ensemble']
+           'merge_vocab', 'levels', 'Ensemble']
 
 # %% ../nbs/11_model.ipynb #75e4e335
 import math
@@ -378,10 +378,6 @@ def levels(model:LayoutDiT)->list: # lists of (name, parameter), from the lowest
     return out
 
 # %% ../nbs/11_model.ipynb #2b9d6446
-def pooled(logits:list)->Tensor: # the same shape
-    "Logarithm of the mean probability of several answers."
-    return torch.stack([x.log_softmax(-1) for x in logits]).logsumexp(0) - math.log(len(logits))
-
 class Ensemble(nn.Module):
     "Networks whose probabilities are averaged."
     def __init__(self, members):
@@ -390,7 +386,9 @@ class Ensemble(nn.Module):
 
     def look(self, batch): return [m.look(batch) for m in self.members]
 
-    def forward(self, batch, state, looked=None): # as one of them
+    def forward(self, batch, state, looked=None): # as one of them; label_each, wrap_each, depth_each (M, B, N, words)
         outs = [m(batch, state, l) for m, l in zip(self.members, looked or [None] * len(self.members))]
-        words = {k: pooled([o[k] for o in outs]) for k in ('label', 'wrap', 'depth')}
-        return dict(words, x0=torch.stack([o['x0'] for o in outs]).mean(0))
+        each = {k: torch.stack([o[k] for o in outs]).log_softmax(-1) for k in ('label', 'wrap', 'depth')}
+        words = {k: v.logsumexp(0) - math.log(len(outs)) for k, v in each.items()}          # log of the mean probability
+        return dict(words, x0=torch.stack([o['x0'] for o in outs]).mean(0), **{f'{k}_each': v for k, v in each.items()})
+

@@ -37,7 +37,7 @@ from .items import Items, split_items
 from .losses import LOSS_WEIGHTS, DiffusionLoss, VarianceAwareLossScheduler
 from .metrics import counts, pool
 from .model import Ensemble, LayoutDiT, begin_with, levels, merge_vocab, model_config
-from .phases import MICRO, Settings, get_phase, resolve
+from .phases import MICRO, Settings, get_phase, member_settings, resolve
 from .run import Run, best_device, environment, fingerprint, load_weights, open_run, save_weights
 from .sample import GIVEN_NAMES, fit_temperature, label_odds, predict_tables
 from .shards import ShardSections, facts, get_data, ids_of, labelled, noted, split_data, take
@@ -176,25 +176,26 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     items, row = training_items(data, phase, int(settings.get('seed', 0)), tell)
     start = None if init == 'none' else open_run(init).loaded
     blind = {} if not start or start[0].cfg.pixels else dict(drop_pixels=1., p_free=0.)   # pictures would be read by weights of chance
-    s = resolve(row, len(items.train), not has_structures(items.train), start is not None, **{**blind, **settings})
+    settled = partial(resolve, row, len(items.train), not has_structures(items.train), start is not None)
+    s = settled(**{**blind, **settings})
     seed_all(s.seed)
     about = facts(items.train)
     vocab = about.vocab
     if s.in_order: vocab = replace(vocab, free_slots=max(vocab.free_slots, min(256, 8 * (longest(items.train) // 8 + 1))))   # the last row is empty
     if start: s, vocab = replace(s, size=start[2].size, image_size=start[0].cfg.image_size), merge_vocab(start[1], vocab)
     train = Examples(items.train, vocab, s.image_size, tight=s.in_order and s.p_free >= 1, cache=cache, pictures=s.drop_pixels < 1)
-    variants = AugmentedExamples(Augmented(items.train, s.augment, s.seed, s.transforms.split('+')), vocab, s.image_size, pictures=s.drop_pixels < 1) if s.augment > 1 else train
-    learns_from = lambda k: variants if not s.varied or k >= s.members - s.varied else train
+    variants = lambda one: AugmentedExamples(Augmented(items.train, one.augment, one.seed, one.transforms.split('+')), vocab, s.image_size, pictures=s.drop_pixels < 1)
     val = Examples(some(items.val or items.train, s.seed, LOOK_FREE if s.in_order else LOOK), vocab, s.image_size)
     if not start and len(items.train) <= MICRO[0] and not s.in_order: tell('few sections: --init base begins with the bundled weights instead of none')
     if len(val) == LOOK: tell(f'each round is judged by {LOOK:,} sections, drawn once')
-    begin = lambda k: _begin(start, vocab, s, about.boxes, s.drop_pixels < 1 and about.pictures, tell if k == 0 else lambda line: None)
+    members = [member_settings(s, k, settled()) for k in range(s.members)]
+    begin = lambda one: _begin(start, vocab, one, about.boxes, s.drop_pixels < 1 and about.pictures, tell if one is members[0] else lambda line: None)
     name = name or (Path(items.path).name if items.path else 'run')
     config = dict(data=str(data) if not isinstance(data, Items) else str(items.path), phase=row.name, time=time, init=str(init), split_given=items.split_given,
                   splits={k: ids_of(getattr(items, k)) for k in ('train', 'val', 'test')}, settings=asdict(s))
     run = Run.create(out, name, config, environment(seed=s.seed, data=data_fingerprint(items)))
     tell(f'run folder: {run.path}')
-    _train_members(run, begin, learns_from, val, s, about.groups, time, workers, tell)
+    _train_members(run, begin, lambda one: variants(one) if one.augment > 1 else train, val, members, about.groups, time, workers, tell)
     _finish(run, val, s, tell, apart(items))
     return run
 
@@ -227,14 +228,14 @@ def _train(run, model, train, val, s, groups, seconds, workers, tell, tail=''): 
     log.close()
 
 # %% ../nbs/23_train.ipynb #a6280100
-def _train_members(run, begin, learns_from, val, s, groups, seconds, workers, tell):
-    for k in range(s.members):
-        train = learns_from(k)
-        if s.members > 1: tell(f"member {k + 1} of {s.members}{', from variants' if isinstance(train, AugmentedExamples) else ''}")
-        one, tail = replace(s, seed=s.seed + 1000 * k), f'-{k + 1}' if k else ''
-        seed_all(one.seed)
-        _train(run, begin(k), train, val, one, groups, seconds and seconds / s.members, workers_for(train) if workers is None else workers, tell, tail)
-        if k: _join(run.path/'weights', tail, train.vocab, s, groups)
+def _train_members(run, begin, learns_from, val, members, groups, seconds, workers, tell): # members: the settings of each
+    for k, s in enumerate(members):
+        train, share = learns_from(s), s.steps / sum(m.steps for m in members)
+        if len(members) > 1: tell(f"member {k + 1} of {len(members)}{', from variants' if isinstance(train, AugmentedExamples) else ''}")
+        tail = f'-{k + 1}' if k else ''
+        seed_all(s.seed)
+        _train(run, begin(s), train, val, s, groups, seconds and seconds * share, workers_for(train) if workers is None else workers, tell, tail)
+        if k: _join(run.path/'weights', tail, train.vocab, members[0], groups)
 
 def _join(folder, tail, vocab, s, groups): # the new member's files go
     for name in ('best', 'last'):
@@ -242,6 +243,7 @@ def _join(folder, tail, vocab, s, groups): # the new member's files go
         before = load_weights(whole)[0]
         save_weights(whole, Ensemble([*getattr(before, 'members', [before]), load_weights(new)[0]]), vocab, s, groups)
         new.unlink()
+
 
 # %% ../nbs/23_train.ipynb #d3d96a5b
 CALIBRATE, MEMORIES = 300, (math.inf, 10., 3., 0.)
@@ -258,7 +260,7 @@ def fit_memory(run:Run, sections, tell=print)->dict: # memory -> gain in exact m
     gain = {m: ((r - right[math.inf]).mean(), (r - right[math.inf]).std(ddof=1) / len(r) ** .5) for m, r in right.items()}
     model.cfg.memory = max(gain, key=lambda m: gain[m][0] if gain[m][0] > 2 * gain[m][1] else 0.)
     save_weights(run.path/'weights'/'best.safetensors', model, vocab, s, meta['groups'])
-    how = 'the first answer stands' if model.cfg.memory == math.inf else f'earlier answers count {model.cfg.memory:g} to 1 against the last'
+    how = 'first answers stand' if model.cfg.memory == math.inf else f'earlier answers count {model.cfg.memory:g} to 1 against the last'
     tell(f'sampling: {how}; chosen on {len(known)} sections that were not trained on')
     return gain
 

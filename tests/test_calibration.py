@@ -17,7 +17,7 @@ from layoutdiff.draw import UNSURE
 from layoutdiff.evaluate import calibration_rows, element_sureness, section_counts
 from layoutdiff.items import Items, get_items
 from layoutdiff.metrics import bootstrap, calibration_error, gaps, pool, reliability
-from layoutdiff.model import LayoutDiT, model_config
+from layoutdiff.model import Ensemble, LayoutDiT, model_config
 from layoutdiff.phases import Settings
 from layoutdiff.predict import LayoutPredictor, predict_to
 from layoutdiff.run import Run, load_weights, open_run, save_weights
@@ -264,7 +264,7 @@ def test_later_steps_count_where_they_help(tmp_path, items, right_later, monkeyp
     gain = train.fit_memory(run, items.val, lines.append)
     assert (model.cfg.memory < math.inf) == right_later
     assert gain[math.inf][0] == 0 and (gain[0][0] > .5 if right_later else gain[0][0] < 0)
-    assert ('the first answer stands' in lines[0]) != right_later
+    assert ('first answers stand' in lines[0]) != right_later
 
 def test_first_answer_stands(items):
     vocab = Vocab.build(items.all)
@@ -274,6 +274,21 @@ def test_first_answer_stands(items):
     assert [(t.label, t.wrap, t.conf) for t in many] == [(t.label, t.wrap, t.conf) for t in one]
     model.cfg.memory = 0.
     assert [t.label for t in predict_tables(model, examples, 6)] != [t.label for t in one]
+
+def test_first_answers_are_asked_for_once(items):
+    "And with several networks the steps that follow still shift their shares."
+    vocab = Vocab.build(items.all)
+    both = Ensemble([noisy_model(vocab), noisy_model(vocab)]).eval()
+    with torch.no_grad():
+        for p in both.members[1].parameters(): p.add_(.05 * torch.randn(p.shape))
+    both.cfg.memory, asked, forward = math.inf, [], both.forward
+    both.forward = lambda *args: asked.append(1) or forward(*args)
+    examples = Examples(items.test[:4], vocab, 32)
+    many, one = (predict_tables(both, examples, n) for n in (6, 1))
+    assert len(asked) == 2
+    assert [t.conf for t in many] != [t.conf for t in one]
+    same = Ensemble([both.members[0]] * 2).eval()
+    assert [t.label for t in predict_tables(same, examples, 6)] == [t.label for t in predict_tables(same, examples, 1)]
 
 def test_fitted_weight_is_kept_with_the_weights(tmp_path, items):
     vocab = Vocab.build(items.train)
