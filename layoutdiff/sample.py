@@ -66,7 +66,7 @@ def _write_words(out, state, odds, said, shares, mask, steps_left, last, tempera
 
 
 # %% ../nbs/13_sample.ipynb #5ha7e002
-TEMPER = 10.
+TEMPER = 30.
 
 def n_members(model)->int:
     "How many networks answer."
