@@ -154,7 +154,7 @@ def predict(run:str,           # a run folder, or the word base
             input:list,        # example folders, example.json, pictures, HTML files, web addresses (captured first)
             out='predictions', # a folder per input is made in it
             steps=0,           # sampling steps; 0: as the run was told
-            support='',        # a folder of labelled examples of the same site, shown to a run trained with p_support
+            support='',        # a folder of labelled examples of the same site, shown along
             threshold=.8       # mark elements whose confidence is below it, 0 to 1; 0: none
            )->int:             # exit code
     "Write layout.json, layout.v2.json and overlay.png for each input, and name what it is unsure of."

@@ -25,7 +25,7 @@ from .draw import colour
 from .items import SAMPLE, Items
 from .metrics import METRICS, bootstrap, counts, gaps, pool, reliability
 from .run import BASE, Run, fingerprint, open_run
-from .sample import GIVEN_NAMES, MOST_SHOWN, as_support, draw_shown, knows_support, predict_tables
+from .sample import GIVEN_NAMES, MOST_SHOWN, as_support, draw_shown, predict_tables
 from .shards import get_data, labelled, pick
 from .slots import decode, encode
 from .train import data_fingerprint
@@ -219,7 +219,7 @@ def hold_out(sections,   # to be scored
              seed=0      # of the draw
             )->tuple:    # sections that remain, {group: sections to show}; {None: ...} where all are one site
     "Leave out up to five sections of each group, and choose `k` of these to show."
-    if not 0 <= k <= MOST_SHOWN: raise LayoutError(f'support={k}: allowed are 0 to {MOST_SHOWN}, as many as training shows, or a folder of labelled examples.')
+    if not 0 <= k <= MOST_SHOWN: raise LayoutError(f'support={k}: allowed are 0 to {MOST_SHOWN}, or a folder of labelled examples.')
     alone, by = len({s.group for s in sections}) == len(sections), {}
     for s in sections: by.setdefault(None if alone else s.group, []).append(s)
     held = {g: draw_shown(own, min(MOST_SHOWN, len(own) - 1), seed) for g, own in by.items()}
@@ -316,7 +316,6 @@ def _facts(run, items, mine, same, split, given, steps, seed, support):
 def _shown(run, sections, free, support, seed): # sections to score, {group: sections to show}, notes
     if support is None: return sections, {}, []
     if free: raise LayoutError('labelled sections are shown by their HTML nodes, and here nothing is scored by these: use --given structure, or leave --support out.')
-    if support != 0: knows_support(run.loaded[0])
     if isinstance(support, int): (rest, shown), notes = hold_out(sections, support, seed), []
     else:
         shown = {None: as_support(support, run.loaded[1], seed, (notes := []).append)}

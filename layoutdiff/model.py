@@ -313,7 +313,7 @@ def look_at_support(self:LayoutDiT, batch)->tuple: # tokens (B, S * N, d), who m
 
 # %% ../nbs/11_model.ipynb #9a1d7cb6
 @patch
-def forward(self:LayoutDiT, batch, state, looked=None)->dict: # label, wrap, depth (B, N, words), x0 (B, N, 4) in -1..1
+def forward(self:LayoutDiT, batch, state, looked=None)->dict: # label, wrap, depth (B, N, words), x0 (B, N, 4) in -1..1, hidden (B, N, d)
     batch = known(batch, self.cfg)
     tokens, seen, maps = looked or self.look(batch)                                        # (B, M, d), (B, M)
     if self.cfg.support and 'support' in batch:
@@ -326,7 +326,7 @@ def forward(self:LayoutDiT, batch, state, looked=None)->dict: # label, wrap, dep
     c = self.time(torch.cat([time_features(state['t']), flags], -1)).unflatten(-1, (6, -1))# (B, 6, d)
     for block, bias in zip(self.blocks, self.bias(batch, seen)): x = block(x, tokens, bias, c)
     x = self.norm(x)
-    return dict(label=self.label(x) + self.barred[batch['free'].long()][:, None], wrap=self.wrap(x), depth=self.depth(x), x0=self.box(x), **counts)
+    return dict(label=self.label(x) + self.barred[batch['free'].long()][:, None], wrap=self.wrap(x), depth=self.depth(x), x0=self.box(x), hidden=x, **counts)
 
 # %% ../nbs/11_model.ipynb #c12a59cb
 @patch
@@ -386,9 +386,10 @@ class Ensemble(nn.Module):
 
     def look(self, batch): return [m.look(batch) for m in self.members]
 
-    def forward(self, batch, state, looked=None): # as one of them; label_each, wrap_each, depth_each (M, B, N, words)
+    def forward(self, batch, state, looked=None): # as one of them; label_each, wrap_each, depth_each (M, B, N, words), hidden_each (M, B, N, d)
         outs = [m(batch, state, l) for m, l in zip(self.members, looked or [None] * len(self.members))]
         each = {k: torch.stack([o[k] for o in outs]).log_softmax(-1) for k in ('label', 'wrap', 'depth')}
         words = {k: v.logsumexp(0) - math.log(len(outs)) for k, v in each.items()}          # log of the mean probability
+        each['hidden'] = torch.stack([o['hidden'] for o in outs])
         return dict(words, x0=torch.stack([o['x0'] for o in outs]).mean(0), **{f'{k}_each': v for k, v in each.items()})
 

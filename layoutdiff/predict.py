@@ -25,7 +25,7 @@ from .html import (dumps, layout_to_v1, layout_to_v2, loads, parse_html, read_la
                              structure_to_v1)
 from .items import PAGES, PICTURES, read_section
 from .run import Run, open_run
-from .sample import as_support, knows_support, predict_tables
+from .sample import as_support, predict_tables
 from .slots import decode, element_boxes, layout_faults
 
 # %% ../nbs/30_predict.ipynb #6fd04cdb
@@ -70,7 +70,6 @@ class LayoutPredictor:
         self.run = run if isinstance(run, Run) else open_run(run)
         self.model, self.vocab, settings, _ = self.run.loaded
         self.steps = steps or settings.sample_steps
-        if support is not None: knows_support(self.model)
         self.shown = None if support is None else Examples(as_support(support, self.vocab, tell=tell), self.vocab, self.model.cfg.image_size)
 
     def __call__(self, screenshot=None, structure=None)->Layout:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WORDS', 'TEMPER', 'EMPTY', 'MOST_SHOWN', 'MOST_NODES', 'GIVEN_NAMES', 'surest', 'guided', 'propose', 'n_members',
            'member_shares', 'after_end', 'ended', 'unsmoothed', 'tempered', 'confidence', 'weight_of_earlier', 'sample',
-           'to_tables', 'draw_shown', 'knows_support', 'as_support', 'predict_tables', 'label_odds', 'fit_temperature']
+           'to_tables', 'draw_shown', 'as_support', 'predict_tables', 'label_odds', 'fit_temperature']
 
 # %% ../nbs/13_sample.ipynb #a59b671b
 import math
@@ -20,6 +20,7 @@ from .core import LayoutError
 from .data import Batches, Examples, collate
 from .items import Items, get_items
 from .model import ABSENT, NOISY, LayoutDiT, blank_state, known
+from .recall import RECALLED, mixed, recalled, remember
 from .schedule import ddim_step
 from .slots import SPECIAL, SlotTable, Vocab
 
@@ -53,12 +54,13 @@ def propose(p:Tensor, # (B, N, words) probabilities
     return words, p.gather(-1, words[..., None]).squeeze(-1)
 
 # %% ../nbs/13_sample.ipynb #aa51f21f
-def _write_words(out, state, odds, said, shares, mask, steps_left, last, temperature, generator, first): # odds: of the labels, as each was written
+def _write_words(out, state, odds, said, shares, mask, steps_left, last, temperature, generator, first, recall): # odds: of the labels, as each was written; recall: words of shown nodes, and their share
     line = 1 - torch.arange(mask.shape[1], device=mask.device) / mask.shape[1]
     for k in WORDS:
         n, each = out[k].shape[-1], out.get(f'{k}_each', out[k][None]).softmax(-1)           # (M, B, N, words)
         said[k] = said.get(k, each) + (each - said.get(k, each)) * torch.where(first, 1., last)[:, None, None]
         hidden, p = (state[k] == n) & mask, torch.einsum('mb,mbnw->bnw', shares, said[k])
+        if k in recall: p = mixed(p, recall[k], recall['share'])
         words, conf = propose(p, temperature, generator)
         now = surest(torch.where(first[:, None], line, conf), hidden, (hidden.sum(-1) / steps_left).ceil().long())
         state[k] = torch.where(now, words, state[k])
@@ -106,6 +108,10 @@ def _answer(model, batch, state, guidance_scale, looked, first, steps_left):
     out = guided(model, rows(batch), rows(state), guidance_scale, looked)
     return {k: torch.cat([v, v.new_zeros(*v.shape[:-2], n - end, v.shape[-1])], -2) for k, v in out.items()}
 
+def _recall(out, shown, free):
+    "The words of shown nodes for each node asked about, and their share."
+    hidden = out.get('hidden_each', out['hidden'][None])
+    return dict(share=torch.where(free, 0., shown.share)[:, None, None], **{k: recalled(hidden, shown, k, out[k].shape[-1]) for k in RECALLED})
 
 # %% ../nbs/13_sample.ipynb #41d5846e
 def unsmoothed(p:Tensor,     # (..., words) probabilities; what is 0 was barred, and stays 0
@@ -147,6 +153,7 @@ def sample(model:LayoutDiT,
            guidance_scale=1.,     # above 1: more weight on the picture
            temperature=0.,        # 0: the likeliest words
            memory=None,           # weight of earlier answers against the last, 0 to infinity; None: as `weight_of_earlier` has it
+           shown=None,            # a `Shown`: nodes of labelled sections, to be recalled; not for free slots
            generator=None,        # of the noise, for repeatable draws
            callback=None          # called with dict(i, t, state, x0) after every step
           )->dict:                # label, wrap, depth, conf, raw, x0_known (B, N), x0 (B, N, 4) in 0..1, odds (B, N, labels)
@@ -158,13 +165,14 @@ def sample(model:LayoutDiT,
     memory, weight = weight_of_earlier(model, batch, temperature) if memory is None else torch.full_like(state['t'], memory), torch.ones_like(state['t'])
     stands = (memory == math.inf).all() and not first.any() and not (mask & (state['box_state'] == NOISY)).any()   # the first answers stand, and no box is written
     shares = torch.ones(n_members(model), len(mask), device=mask.device) / n_members(model)
-    times = torch.linspace(1, 0, steps + 1).tolist()
+    times, recall = torch.linspace(1, 0, steps + 1).tolist(), {}
     for i in range(steps):
         if first.all() and ended(state, mask, model.cfg).all(): break
         state['t'] = torch.where(first, 1., times[i])
         if i == 0 or not stands: out = _answer(model, batch, state, guidance_scale, looked, first, steps - i)
+        if shown and not i: recall = _recall(out, shown, batch['free'])
         blank = state['label'] == model.cfg.n_labels
-        _write_words(out, state, odds, said, shares, mask, steps - i, 1 / weight, temperature, generator, first)
+        _write_words(out, state, odds, said, shares, mask, steps - i, 1 / weight, temperature, generator, first, recall)
         shares = torch.where(batch['free'], shares, member_shares(said, state, mask))       # of free slots they stay equal
         weight = 1 + memory * weight
         nxt = ddim_step(state['xt'], out['x0'].clamp(-1, 1), state['t'], torch.full_like(state['t'], times[i+1]))
@@ -195,16 +203,11 @@ def to_tables(result:dict, batch:dict, vocab:Vocab, sizes)->list: # a `SlotTable
 # %% ../nbs/13_sample.ipynb #9ec2aabe
 MOST_SHOWN, MOST_NODES = 5, 400
 
-def draw_shown(sections, most=MOST_SHOWN, seed=0)->list: # of `Section`, without pictures: those are not looked at
+def draw_shown(sections, most=MOST_SHOWN, seed=0)->list: # of `Section`
     "Up to `most` sections to show, drawn by seed whatever their order; a smaller `most` gives the first of the same."
     able = [s for s in sections if s.structure and s.layout and len(s.structure) <= MOST_NODES]
     able = random.Random(seed).sample(sorted(able, key=lambda s: s.id), len(able))
-    return [replace(s, screenshot=None) for s in able[:most]]
-
-def knows_support(model):
-    "Refuse a model that never learnt to look at shown sections."
-    if not model.cfg.support: raise LayoutError('this model never learnt to look at labelled sections of a site, so none can be shown to it. '
-                                                'Train one that did: layoutdiff train DATA --set p_support=.3')
+    return able[:most]
 
 # %% ../nbs/13_sample.ipynb #bb098885
 def as_support(support,      # a folder of labelled examples, `Items`, or a list of `Section`
@@ -227,15 +230,18 @@ GIVEN_NAMES = ('structure', 'screenshot')
 
 def _written(model, examples, steps, given, bs, seed, guidance_scale, support): # yields rows of `examples`, their batch, what `sample` returns
     batches, was, device = Batches(examples, bs, free='structure' not in given), model.training, next(model.parameters()).device
-    shown = collate([support[i] for i in range(len(support))]) if support else {}
     model.eval()
     with torch.random.fork_rng([device] if device.type == 'cuda' else []):
         torch.manual_seed(seed)
+        asked = {k: v.to(device) for k, v in collate([support[i] for i in range(len(support))]).items()} if support else None
+        if support and 'screenshot' not in given: asked['has_image'] = torch.zeros_like(asked['has_image'])
+        shown = remember(model, asked) if support else None
+        torch.manual_seed(seed)   # the same noise whatever is shown
         for i, rows in enumerate(batches.lists):
             batch = {k: v.to(device) for k, v in batches[i][0].items()}
             if 'screenshot' not in given: batch['has_image'] = torch.zeros_like(batch['has_image'])
-            if support: batch.update(support={k: v.to(device) for k, v in shown.items()}, shown_to=~batch['free'][:, None].expand(-1, len(support)))
-            found = sample(model, batch, steps, guidance_scale=guidance_scale)
+            if support and model.cfg.support: batch.update(support=asked, shown_to=~batch['free'][:, None].expand(-1, len(support)))
+            found = sample(model, batch, steps, guidance_scale=guidance_scale, shown=shown)
             yield rows, {k: batch[k].cpu() for k in ('mask', 'free', 'label') if k in batch}, {k: v.cpu() for k, v in found.items()}
     model.train(was)
 
@@ -249,7 +255,6 @@ def predict_tables(model:LayoutDiT,
                   )->list:             # a `SlotTable` per section, in their order
     "Sample a table for every section."
     if not set(given) <= set(GIVEN_NAMES): raise LayoutError(f'given={",".join(given)}; known are {", ".join(GIVEN_NAMES)} and their combination.')
-    if support: knows_support(model)
     out = {}
     for rows, batch, result in _written(model, examples, steps, given, bs, seed, guidance_scale, support):
         out.update(zip(rows, to_tables(result, batch, examples.vocab, [examples.sections[r].size for r in rows])))

@@ -142,11 +142,11 @@ def pupil(tmp_path_factory): return fit('sample', out=tmp_path_factory.mktemp('r
 def sites(items): return Items(test=items.train, split_given=True)       # six sites of five sections; a leak, which does not matter here
 
 def test_the_same_sections_are_scored_whatever_is_shown(run, pupil, items):
-    got = [evaluate(r, items, baselines=('rules',), steps=1, support=k, **QUIET) for r, k in ((run, 0), (pupil, 0), (pupil, 1), (pupil, 5))]
+    got = [evaluate(r, items, baselines=('rules',), steps=1, support=k, **QUIET) for r, k in ((run, 5), (pupil, 0), (pupil, 1), (pupil, 5))]
     assert len({m['fingerprint'] for m in got}) == 1 and {m['n_sections'] for m in got} == {2}
     assert len({json.dumps(timeless(m['baselines'])) for m in got}) == 1
     shown = [m['support']['shown'] for m in got]
-    assert [[len(v) for v in s.values()] for s in shown] == [[0, 0], [0, 0], [1, 1], [4, 4]]
+    assert [[len(v) for v in s.values()] for s in shown] == [[4, 4], [0, 0], [1, 1], [4, 4]]
     assert all(a[g] == b[g][:len(a[g])] for a, b in zip(shown[1:], shown[2:]) for g in a)    # few are the first of many
     assert any('too small to show 5' in n for n in got[-1]['notes']) and not any('too small' in n for n in got[2]['notes'])
 
@@ -186,7 +186,7 @@ def test_twins_of_what_is_shown_are_counted(pupil, items):
     m = evaluate(pupil, Items(test=twins, split_given=True), baselines=(), steps=1, support=1, **QUIET)
     assert '2 scored sections have the same nodes as one that is shown' in m['notes']
 
-def test_showing_is_refused_with_reasons(run, pupil, items):
-    for r, how, said in ((run, dict(support=1), '--set p_support=.3'), (pupil, dict(support=6), 'allowed are 0 to 5'),
+def test_showing_is_refused_with_reasons(pupil, items):
+    for r, how, said in ((pupil, dict(support=6), 'allowed are 0 to 5'),
                          (pupil, dict(support=1, given='screenshot'), 'use --given structure'), (pupil, dict(support='gone'), 'missing-file')):
         with pytest.raises(LayoutError, match=said): evaluate(r, items, baselines=(), **how, **QUIET)

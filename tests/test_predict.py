@@ -235,8 +235,7 @@ def test_an_input_without_html_is_shown_nothing(pupil, tmp_path):
     assert any('nothing was shown to it' in line for line in told)
 
 
-def test_who_cannot_look_or_has_nothing_to_show(run, pupil, tmp_path):
+def test_nothing_to_show(pupil, tmp_path):
     train = get_items('sample').train
-    with pytest.raises(LayoutError, match='--set p_support=.3'): LayoutPredictor(run, support=train[:2])
     with pytest.raises(LayoutError, match='none of 2 sections can be shown'): LayoutPredictor(pupil, support=[replace(s, layout=None) for s in train[:2]])
     with pytest.raises(LayoutError, match='missing-file'): LayoutPredictor(pupil, support=tmp_path/'gone')

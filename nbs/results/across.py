@@ -25,7 +25,7 @@ from layoutdiff.slots import encode
 from layoutdiff.train import fit
 
 HERE = Path(__file__).parent
-POOL, TUNE, SCRATCH = 10, dict(members=1, drop_pixels=1, p_free=0, steps=250, rounds=1, lr=2e-3, bs=12, drop_names=0, drop_tokens=.1, layer_decay=1), dict(members=1, drop_pixels=1, p_free=0, steps=350, rounds=1, drop_tokens=.1)
+POOL, ONE = 10, dict(members=1, drop_pixels=1, p_free=0, rounds=1)   # the rest as phase 1 has it
 KEPT = ('n_sections', 'n_nodes', 'node_accuracy', 'element_f1', 'content_f1', 'type_f1', 'tree_similarity', 'exact_match')
 
 
@@ -43,14 +43,14 @@ def trained(train, runs, name, **settings):
 
 def everyone(base, wp, few, seed, runs):
     "Each system that k examples allow, as name and function."
-    k, able = len(few), base.loaded[0].cfg.support
+    k = len(few)
     yield 'rules', fit_baseline('rules', few, seed=seed)
     if not k: yield 'forest of wp', fit_baseline('forest', wp, seed=seed)
     if k: yield 'forest of the examples', fit_baseline('forest', few, seed=seed)
     if not k: yield 'base', reader(base)
-    if k and k <= 5 and able: yield 'base, examples shown', reader(base, few)
-    if k: yield 'base, trained on the examples', reader(trained(few, runs, f'across-{k}-{seed}', init=base.path, seed=seed, **TUNE))
-    if k: yield 'from scratch', reader(trained(few, runs, f'scratch-{k}-{seed}', seed=seed, **SCRATCH))
+    if k and k <= 5: yield 'base, examples shown', reader(base, few)
+    if k: yield 'base, trained on the examples', reader(trained(few, runs, f'across-{k}-{seed}', init=base.path, seed=seed, **ONE))
+    if k: yield 'from scratch', reader(trained(few, runs, f'scratch-{k}-{seed}', seed=seed, **ONE))
 
 
 def main():
@@ -77,7 +77,7 @@ def main():
                 start = time.monotonic()
                 print(seed, k, name, *(f'{c} {scores[c]:.3f}' for c in ('content_f1', 'element_f1', 'exact_match', 'node_accuracy')), flush=True)
     command = 'python nbs/results/across.py ' + shlex.join([{a.wp: 'WP', a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
-    out = dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), base=asdict(base.loaded[2]), tuned=TUNE, scratch=SCRATCH, rows=rows)
+    out = dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), base=asdict(base.loaded[2]), settings=ONE, rows=rows)
     (HERE/'across.json').write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
 
 
