@@ -57,7 +57,7 @@ def fit_share(p:Tensor,      # (K, words) what the model says of each shown node
               shown:Shown
              )->float:       # one of `SHARES`
     "The share with which most nodes of each shown section are right, given the others."
-    if shown.section.unique().numel() < 2: return SHARES[1]
+    if shown.section.unique().numel() < 2: return 0.
     others = torch.zeros_like(p)
     for i in shown.section.unique():
         own = shown.section == i

@@ -223,6 +223,7 @@ def as_support(support,      # a folder of labelled examples, `Items`, or a list
     tell(f"shown along: {', '.join(s.id for s in shown)}{few}")
     new = sorted({e.type for s in shown for e in s.layout} - set(vocab.types))
     if new: tell(f"the model does not know: {', '.join(new)}; such nodes are shown without a label")
+    if len(shown) == 1: tell('one section alone is not recalled, since no other tells whether it would help: show two or more')
     return shown
 
 # %% ../nbs/13_sample.ipynb #71605864
