@@ -20,7 +20,7 @@ from .core import LayoutError
 from .data import Batches, Examples, collate
 from .items import Items, get_items
 from .model import ABSENT, NOISY, LayoutDiT, blank_state, known
-from .recall import RECALLED, mixed, recalled, remember
+from .recall import RECALLED, mixed, recalled, remember, vectors
 from .schedule import ddim_step
 from .slots import SPECIAL, SlotTable, Vocab
 
@@ -110,8 +110,7 @@ def _answer(model, batch, state, guidance_scale, looked, first, steps_left):
 
 def _recall(out, shown, free):
     "The words of shown nodes for each node asked about, and their share."
-    hidden = out.get('hidden_each', out['hidden'][None])
-    return dict(share=torch.where(free, 0., shown.share)[:, None, None], **{k: recalled(hidden, shown, k, out[k].shape[-1]) for k in RECALLED})
+    return dict(share=torch.where(free, 0., shown.share)[:, None, None], **{k: recalled(vectors(out), shown, k, out[k].shape[-1]) for k in RECALLED})
 
 # %% ../nbs/13_sample.ipynb #41d5846e
 def unsmoothed(p:Tensor,     # (..., words) probabilities; what is 0 was barred, and stays 0
