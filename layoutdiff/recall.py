@@ -61,14 +61,19 @@ def fit_share(p:Tensor,      # (K, words) what the model says of each shown node
               hidden:Tensor, # (M, K, d)
               shown:Shown
              )->float:       # one of `SHARES`
-    "The share with which most nodes of each shown section are right, given the others."
+    "The share that most surely makes more nodes of each shown section right, given the others; 0 where that may be luck."
     if shown.section.unique().numel() < 2: return 0.
     others = torch.zeros_like(p)
     for i in shown.section.unique():
         own = shown.section == i
         others[own] = recalled(hidden[:, None, own], shown, 'label', p.shape[-1], but=int(i))[0]
     here = shown.words['label'] >= 0
-    return max(SHARES, key=lambda share: int((mixed(p, others, share).argmax(-1) == shown.words['label'])[here].sum()))
+    right = {share: (mixed(p, others, share).argmax(-1) == shown.words['label'])[here] for share in SHARES}
+    def sureness(share):
+        gained, lost = int((right[share] & ~right[0]).sum()), int((right[0] & ~right[share]).sum())
+        return (gained - lost) / max(1, gained + lost) ** .5
+    best = max(SHARES, key=sureness)
+    return best if sureness(best) > 1 else 0.
 
 # %% ../nbs/12_recall.ipynb #7ec00012
 @torch.no_grad()
