@@ -20,7 +20,7 @@ from layoutdiff.data import Examples
 from layoutdiff.evaluate import section_counts, scores_of
 from layoutdiff.items import Items, distinct, get_items
 from layoutdiff.run import commit, environment, open_run
-from layoutdiff.sample import predict_tables
+from layoutdiff.sample import MOST_SHOWN, predict_tables
 from layoutdiff.slots import encode
 from layoutdiff.train import fit
 
@@ -41,6 +41,20 @@ def trained(train, runs, name, **settings):
     return fit(Items(train=train, val=train, split_given=True), out=runs, name=name, tell=lambda line: None, **settings)
 
 
+def drawn(sections, seed):
+    "A pool to take examples from, and the sections that are scored."
+    order = np.random.default_rng(seed).permutation(len(sections))
+    return [sections[i] for i in order[:POOL]], [sections[i] for i in order[POOL:]]
+
+
+def scored(tables, test):
+    "Scores, and how many nodes are wrong; of these, divs that are a wrapper here and merged into a chain there."
+    truths, longest = [encode(s).label for s in test], max(len(s.structure) for s in test)
+    scores = scores_of([section_counts(t, s, y, 'wrapper', longest) for t, s, y in zip(tables, test, truths)], [s.group for s in test])
+    wrong = [{a, b} for t, y in zip(tables, truths) for a, b in zip(t.label, y) if a != b]
+    return dict({k: scores[k] for k in KEPT}, wrong=len(wrong), wrong_wrapper_or_merged=wrong.count({'wrapper', 'merge'}))
+
+
 def everyone(base, wp, few, seed, runs):
     "Each system that k examples allow, as name and function."
     k = len(few)
@@ -48,7 +62,7 @@ def everyone(base, wp, few, seed, runs):
     if not k: yield 'forest of wp', fit_baseline('forest', wp, seed=seed)
     if k: yield 'forest of the examples', fit_baseline('forest', few, seed=seed)
     if not k: yield 'base', reader(base)
-    if k and k <= 5: yield 'base, examples shown', reader(base, few)
+    if 0 < k <= MOST_SHOWN: yield 'base, examples shown', reader(base, few)
     if k: yield 'base, trained on the examples', reader(trained(few, runs, f'across-{k}-{seed}', init=base.path, seed=seed, **ONE))
     if k: yield 'from scratch', reader(trained(few, runs, f'scratch-{k}-{seed}', seed=seed, **ONE))
 
@@ -65,15 +79,12 @@ def main():
     torch.set_num_threads(1)
     base, wp, sections, rows = open_run(a.base), get_items(a.wp).train, distinct(get_items(a.data)).all, []
     for seed in a.seeds:
-        order = np.random.default_rng(seed).permutation(len(sections))
-        pool, test = [sections[i] for i in order[:POOL]], [sections[i] for i in order[POOL:]]
-        truths, longest = [encode(s).label for s in test], max(len(s.structure) for s in test)
+        pool, test = drawn(sections, seed)
         for k in a.examples:
             start = time.monotonic()
             for name, answer in everyone(base, wp, pool[:k], seed, a.runs):
-                counts = [section_counts(t, s, y, 'wrapper', longest) for t, s, y in zip(answer(test), test, truths)]
-                scores = scores_of(counts, [s.group for s in test])
-                rows.append(dict(seed=seed, k=k, name=name, seconds=time.monotonic() - start, **{c: scores[c] for c in KEPT}))
+                scores = scored(answer(test), test)
+                rows.append(dict(seed=seed, k=k, name=name, seconds=time.monotonic() - start, **scores))
                 start = time.monotonic()
                 print(seed, k, name, *(f'{c} {scores[c]:.3f}' for c in ('content_f1', 'element_f1', 'exact_match', 'node_accuracy')), flush=True)
     command = 'python nbs/results/across.py ' + shlex.join([{a.wp: 'WP', a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
