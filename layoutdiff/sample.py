@@ -230,16 +230,17 @@ GIVEN_NAMES = ('structure', 'screenshot')
 
 def _written(model, examples, steps, given, bs, seed, guidance_scale, support): # yields rows of `examples`, their batch, what `sample` returns
     batches, was, device = Batches(examples, bs, free='structure' not in given), model.training, next(model.parameters()).device
+    def ready(batch):
+        batch = {k: v.to(device) for k, v in batch.items()}
+        return batch if 'screenshot' in given else {**batch, 'has_image': torch.zeros_like(batch['has_image'])}
     model.eval()
     with torch.random.fork_rng([device] if device.type == 'cuda' else []):
         torch.manual_seed(seed)
-        asked = {k: v.to(device) for k, v in collate([support[i] for i in range(len(support))]).items()} if support else None
-        if support and 'screenshot' not in given: asked['has_image'] = torch.zeros_like(asked['has_image'])
+        asked = ready(collate([support[i] for i in range(len(support))])) if support else None
         shown = remember(model, asked) if support else None
         torch.manual_seed(seed)   # the same noise whatever is shown
         for i, rows in enumerate(batches.lists):
-            batch = {k: v.to(device) for k, v in batches[i][0].items()}
-            if 'screenshot' not in given: batch['has_image'] = torch.zeros_like(batch['has_image'])
+            batch = ready(batches[i][0])
             if support and model.cfg.support: batch.update(support=asked, shown_to=~batch['free'][:, None].expand(-1, len(support)))
             found = sample(model, batch, steps, guidance_scale=guidance_scale, shown=shown)
             yield rows, {k: batch[k].cpu() for k in ('mask', 'free', 'label') if k in batch}, {k: v.cpu() for k, v in found.items()}
