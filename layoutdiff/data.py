@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TAGS', 'TAG_ID', 'N_TOKENS', 'MAX_TOKENS', 'MAX_WORDS', 'N_NUM', 'N_GEO', 'MEDIA', 'RELATIONS', 'FREE_REACH',
            'N_RELATIONS', 'FILL', 'KEEP', 'name_tokens', 'token_id', 'node_tokens', 'href_kind', 'text_words',
-           'node_words', 'text_shape', 'subtree_sums', 'tree_shape', 'box_shape', 'relations', 'free_relations',
+           'node_words', 'text_shape', 'subtree_sums', 'tree_shape', 'box_shape', 'room', 'relations', 'free_relations',
            'read_pixels', 'id_rows', 'node_arrays', 'free_arrays', 'answer_arrays', 'collate', 'code_key', 'ArrayCache',
            'Examples', 'blank', 'plan_batches', 'even', 'Batches']
 
@@ -37,7 +37,7 @@ TAG_ID = {t: i for i, t in enumerate(TAGS)}
 
 # %% ../nbs/06_data.ipynb #32e4c65c
 N_TOKENS, MAX_TOKENS, MAX_WORDS = 4096, 24, 20   # rows of a table; pieces of names, and words, kept per node
-N_NUM, N_GEO = 23, 23   # numbers per node: of text and tree; of the box
+N_NUM, N_GEO = 23, 37   # numbers per node: of text and tree; of the box
 
 def name_tokens(name:str)->list: # the folded name, its words, their three-letter pieces
     "Cut one class or id into tokens."
@@ -66,7 +66,7 @@ def href_kind(href:str)->str:
 def text_words(text:str, n=8)->list: # the whole of a short text, its first words, its last
     "Cut text into words, digits folded to 0."
     words = re.findall(r'[^\W\d_]+|0|[^\w\s]', re.sub(r'\d+', '0', text[:200]).lower())
-    whole = ['"' + ' '.join(words) + '"'] if 0 < len(words) <= n else []
+    whole = ['"' + ' '.join(words) + '"'] if 0 < len(words) <= n + 4 else []
     return whole + [f'"{w}' for w in words[:n] + words[-1:]]
 
 # %% ../nbs/06_data.ipynb #0c62a57b
@@ -120,9 +120,9 @@ def _beside(boxes): # share of neighbours that stand beside each other
     pairs = [(a, b) for a, b in zip(boxes, boxes[1:])]
     return sum(b[0] >= a[0] + a[2] * .9 for a, b in pairs) / len(pairs) if pairs else 0.
 
-def box_shape(structure:Structure, size:tuple)->np.ndarray: # (n, N_GEO); zeros where a node has no box
+def box_shape(structure:Structure, size:tuple)->np.ndarray: # (n, 23); zeros where a node has no box
     "Where each node stands on the page, and how its children stand in it."
-    out = np.zeros((len(structure), N_GEO))
+    out = np.zeros((len(structure), 23))
     for i, n in enumerate(structure):
         if n.box is None: continue
         x, y, w, h = n.box
@@ -133,6 +133,21 @@ def box_shape(structure:Structure, size:tuple)->np.ndarray: # (n, N_GEO); zeros 
         out[i] = [1, *to_cxcywh(n.box, size), *rel, math.log1p(w) / 7, math.log1p(h) / 7, math.log((w + 1) / (h + 1)) / 4,
                   math.log1p(area) / 8, *_row(kids, w), float(w * h == 0), math.log(size[0]) / 7, math.log(size[1]) / 7, w * h / (size[0] * size[1])]
     return out.clip(-3, 3)
+
+# %% ../nbs/06_data.ipynb #06d0a002
+def room(structure:Structure)->np.ndarray: # (n, 14): what its children leave free; how it stands in its row. Zeros where there is no box
+    "The space that children leave in their parent, from both sides."
+    of_kids, in_row = np.zeros((2, len(structure), 7))
+    for i, n in enumerate(structure):
+        kids = [c for c in structure.children[i] if structure[c].box]
+        if n.box is None or not kids: continue
+        b, (x, y, w, h) = np.array([structure[c].box for c in kids], float), n.box
+        w, h, right, low = max(w, 1), max(h, 1), b[:, 0] + b[:, 2], b[:, 1] + b[:, 3]
+        after, full, same = (x + w - right.max()) / w, float(right.max() > x + w - 2), float(np.ptp(b[:, 2]) < 3)
+        of_kids[i] = [1, (b[:, 0].min() - x) / w, after, (b[:, 1].min() - y) / h, (y + h - low.max()) / h, full, same]
+        gaps = np.vstack([[0, 0], np.stack([(b[1:, 0] - right[:-1]) / w, (b[1:, 1] - low[:-1]) / h], 1)])
+        in_row[kids] = np.column_stack([b[:, 1] == b[0, 1], gaps, *(np.full(len(b), v) for v in (after, full, same)), b[:, 2] > w - 2])
+    return np.hstack([of_kids, in_row]).clip(-3, 3)
 
 # %% ../nbs/06_data.ipynb #d987f0e2
 RELATIONS = ['other', 'self', 'parent', 'child', 'ancestor', 'descendant', 'previous', 'next', 'earlier', 'later', 'twin']
@@ -185,7 +200,7 @@ def node_arrays(section:Section)->dict: # arrays of first dimension n, and rel (
     has = np.array([n.box is not None and section.size is not None for n in s])
     return dict(tag=np.array([TAG_ID.get(n.tag, 0) for n in s], np.int32), tok=tok, word=word, box=box, has_box=has, rel=relations(s),
                 num=np.hstack([[text_shape(n.text) for n in s], tree_shape(s)]).astype(np.float32),
-                geo=(box_shape(s, size) if section.size else np.zeros((len(s), N_GEO))).astype(np.float32))
+                geo=(np.hstack([box_shape(s, size), room(s)]) if section.size else np.zeros((len(s), N_GEO))).astype(np.float32))
 
 def free_arrays(n:int)->dict:
     "The same keys for `n` free slots, which carry no features but their place."
@@ -273,7 +288,7 @@ class Examples:
     @cached_property
     def n_elements(self): return np.array(self.sections.n_elements if self.lazy else [len(s.layout or ()) for s in self.sections])
     @cached_property
-    def words(self): return f'{zlib.crc32(repr(self.vocab).encode()):08x}'
+    def words(self): return f'{zlib.crc32(repr((self.vocab, N_NUM, N_GEO)).encode()):08x}'
 
 # %% ../nbs/06_data.ipynb #cda47c62
 def blank(side:int)->dict:

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 import yaml
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -52,6 +53,10 @@ def save_weights(path, model:LayoutDiT, vocab:Vocab, settings:Settings, groups=(
     save_file(tensors, partial, {k: json.dumps(v) for k, v in meta.items()})
     partial.replace(path)
 
+def _widened(tensors, model): # weights of a time when a node was told by fewer numbers: the new ones count for nothing
+    width = lambda k, v: model.state_dict()[k].shape[1] - v.shape[1] if k.endswith('feats.0.weight') else 0
+    return {k: F.pad(v, (0, n)) if (n := width(k, v)) > 0 else v for k, v in tensors.items()}
+
 def load_weights(path)->tuple: # model in eval mode, vocab, settings, the rest of what was written
     "Read a model back, in any process."
     path = Path(path)
@@ -60,7 +65,7 @@ def load_weights(path)->tuple: # model in eval mode, vocab, settings, the rest o
     config, n = meta.pop('config'), meta.pop('members', 1)
     one = lambda: LayoutDiT(ModelConfig(**config))
     model = one() if n == 1 else Ensemble([one() for _ in range(n)])
-    model.load_state_dict(tensors)
+    model.load_state_dict(_widened(tensors, model))
     known = {f.name for f in fields(Settings)}
     return model.eval().to(best_device()), Vocab(**meta.pop('vocab')), Settings(**{k: v for k, v in meta.pop('settings').items() if k in known}), meta
 
