@@ -253,6 +253,7 @@ class LayoutDiT(nn.Module):
         self.count = nn.Linear(d, cfg.n_labels) if cfg.in_order else None                       # how many elements of each type a place holds
         self.shown = nn.Parameter(torch.zeros(d)) if cfg.support else None                     # marks the nodes of a support set
         self.register_buffer('barred', barred_words(cfg.n_labels), persistent=False)
+        self.trees = None                                                                       # a forest beside it, see `layoutdiff.trees`
         self.start_small()
 
 # %% ../nbs/11_model.ipynb #31a1c959
@@ -382,7 +383,7 @@ class Ensemble(nn.Module):
     "Networks whose probabilities are averaged."
     def __init__(self, members):
         super().__init__()
-        self.members, self.cfg = nn.ModuleList(members), members[0].cfg
+        self.members, self.cfg, self.trees = nn.ModuleList(members), members[0].cfg, None
 
     def look(self, batch): return [m.look(batch) for m in self.members]
 

@@ -39,6 +39,7 @@ class Settings:
     drop_names: float = 0.     # share of sections without any class token
     members: int = 1           # networks trained one after another, whose probabilities are averaged
     augment: int = 1           # variants of each section, made on the fly; 1: none but itself
+    trees: float = 0.          # how much a forest counts beside the networks; 0: there is none
     varied: int = 0            # of the members, how many learn from variants, the last ones; 0: all
     transforms: str = 'trees+names' # kinds or names of changes, with + between
     jitter: float = .03        # std of the noise on the numbers that describe a node, each of about 0 to 1
@@ -63,7 +64,7 @@ class Phase:
     settings: dict     # overrides of `Settings`
 
 PHASES = [
-    Phase('phase1', 'micro', 2_000, (.7, .15, .15), dict(patience=15, dropout=.3, drop_tokens=.4, drop_names=.1, members=3)),
+    Phase('phase1', 'micro', 2_000, (.7, .15, .15), dict(patience=15, dropout=.3, drop_tokens=.4, drop_names=.1, members=3, trees=.5)),
     Phase('phase2', 'small', 10_000, (.8, .1, .1), dict(size='small', patience=12, lr=1e-3)),
     Phase('phase3', 'medium', 100_000, (.8, .15, .05), dict(size='base', patience=8, lr=6e-4, bs=64, dropout=.05)),
     Phase('phase4', 'large', math.inf, (.85, .1, .05), dict(size='huge', patience=5, lr=4e-4, bs=128, dropout=0., clip=1.))]
@@ -96,7 +97,7 @@ def cast(name:str, value):
     except ValueError: raise LayoutError(f"setting {name}={value!r} is not of type {kind.__name__}. Example: --set {name}={getattr(Settings(), name)}") from None
 
 # %% ../nbs/20_phases.ipynb #67d248d7
-RANGES = dict(bs=(1, 4096), rounds=(1, 10_000), lr=(1e-7, 1), warmup=(0, .9), dropout=(0, .9), p_full=(0, 1), p_free=(0, 1), p_support=(0, 1), augment=(1, 1000), members=(1, 20), varied=(0, 20), drop_pixels=(0, 1),
+RANGES = dict(bs=(1, 4096), rounds=(1, 10_000), lr=(1e-7, 1), warmup=(0, .9), dropout=(0, .9), p_full=(0, 1), p_free=(0, 1), p_support=(0, 1), augment=(1, 1000), members=(1, 20), varied=(0, 20), trees=(0, 1), drop_pixels=(0, 1),
               drop_boxes=(0, 1), drop_tokens=(0, 1), drop_names=(0, 1), zoom=(0, .9), layer_decay=(.01, 1), unfreeze=(0, 1), ema=(0, .99999), floor=(.01, 1), patience=(1, 10_000), steps=(0, 10_000_000), sample_steps=(1, 1000))
 
 PICTURES = dict(in_order=True, p_free=1., drop_pixels=0., recolour=False, image_size=192, sample_steps=64, rounds=10, members=1, dropout=.15)

@@ -86,5 +86,7 @@ def remember(model,     # a `LayoutDiT` or an `Ensemble`
     out, here = model(known(batch, model.cfg), blank_state(batch, model.cfg)), batch['mask']
     hidden = vectors(out)[:, here]
     shown = Shown(F.normalize(hidden, dim=-1), {k: batch[k][here] for k in RECALLED}, here.nonzero()[:, 0])
-    shown.share = fit_share(out['label'].softmax(-1)[here], hidden, shown)
+    p = out['label'].softmax(-1)
+    if model.trees is not None: p = mixed(p, model.trees(known(batch, model.cfg)), model.trees.share)
+    shown.share = fit_share(p[here], hidden, shown)
     return shown

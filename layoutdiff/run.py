@@ -27,6 +27,7 @@ from .core import LayoutError, nearest
 from .model import Ensemble, LayoutDiT, ModelConfig
 from .phases import Settings
 from .slots import Vocab
+from .trees import Trees
 
 # %% ../nbs/21_run.ipynb #c4e2a573
 def new_folder(out, name:str)->Path: # OUT/NAME-001, or the next number that is free
@@ -63,9 +64,11 @@ def load_weights(path)->tuple: # model in eval mode, vocab, settings, the rest o
     if not path.is_file(): raise LayoutError(f'there are no weights at {path}. A run has them under weights/best.safetensors once a first round was validated.')
     with safe_open(path, 'pt') as f: meta, tensors = {k: json.loads(v) for k, v in f.metadata().items()}, {k: f.get_tensor(k) for k in f.keys()}
     config, n = meta.pop('config'), meta.pop('members', 1)
+    trees = {k.removeprefix('trees.'): tensors.pop(k) for k in list(tensors) if k.startswith('trees.')}
     one = lambda: LayoutDiT(ModelConfig(**config))
     model = one() if n == 1 else Ensemble([one() for _ in range(n)])
     model.load_state_dict(_widened(tensors, model))
+    model.trees = Trees(**trees) if trees else None
     known = {f.name for f in fields(Settings)}
     return model.eval().to(best_device()), Vocab(**meta.pop('vocab')), Settings(**{k: v for k, v in meta.pop('settings').items() if k in known}), meta
 

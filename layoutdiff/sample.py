@@ -54,13 +54,14 @@ def propose(p:Tensor, # (B, N, words) probabilities
     return words, p.gather(-1, words[..., None]).squeeze(-1)
 
 # %% ../nbs/13_sample.ipynb #aa51f21f
-def _write_words(out, state, odds, said, shares, mask, steps_left, last, temperature, generator, first, recall): # odds: of the labels, as each was written; recall: words of shown nodes, and their share
+def _write_words(out, state, odds, said, shares, mask, steps_left, last, temperature, generator, first, others): # odds: of the labels, as each was written; others: words that something else says, and their share
     line = 1 - torch.arange(mask.shape[1], device=mask.device) / mask.shape[1]
     for k in WORDS:
         n, each = out[k].shape[-1], out.get(f'{k}_each', out[k][None]).softmax(-1)           # (M, B, N, words)
         said[k] = said.get(k, each) + (each - said.get(k, each)) * torch.where(first, 1., last)[:, None, None]
         hidden, p = (state[k] == n) & mask, torch.einsum('mb,mbnw->bnw', shares, said[k])
-        if k in recall: p = mixed(p, recall[k], recall['share'])
+        for o in others:
+            if k in o: p = mixed(p, o[k], o['share'])
         words, conf = propose(p, temperature, generator)
         now = surest(torch.where(first[:, None], line, conf), hidden, (hidden.sum(-1) / steps_left).ceil().long())
         state[k] = torch.where(now, words, state[k])
@@ -108,9 +109,11 @@ def _answer(model, batch, state, guidance_scale, looked, first, steps_left):
     out = guided(model, rows(batch), rows(state), guidance_scale, looked)
     return {k: torch.cat([v, v.new_zeros(*v.shape[:-2], n - end, v.shape[-1])], -2) for k, v in out.items()}
 
-def _recall(out, shown, free):
-    "The words of shown nodes for each node asked about, and their share."
-    return dict(share=torch.where(free, 0., shown.share)[:, None, None], **{k: recalled(vectors(out), shown, k, out[k].shape[-1]) for k in RECALLED})
+def _others(model, batch, out, shown): # of dicts: share, and words by column
+    "What trees say of each node, and the words of shown nodes."
+    trees, free = model.trees, batch['free'][:, None, None]
+    if trees is not None: yield dict(share=trees.share, label=trees(known(batch, model.cfg)))
+    if shown: yield dict(share=torch.where(free, 0., shown.share), **{k: recalled(vectors(out), shown, k, out[k].shape[-1]) for k in RECALLED})
 
 # %% ../nbs/13_sample.ipynb #41d5846e
 def unsmoothed(p:Tensor,     # (..., words) probabilities; what is 0 was barred, and stays 0
@@ -164,14 +167,14 @@ def sample(model:LayoutDiT,
     memory, weight = weight_of_earlier(model, batch, temperature) if memory is None else torch.full_like(state['t'], memory), torch.ones_like(state['t'])
     stands = (memory == math.inf).all() and not first.any() and not (mask & (state['box_state'] == NOISY)).any()   # the first answers stand, and no box is written
     shares = torch.ones(n_members(model), len(mask), device=mask.device) / n_members(model)
-    times, recall = torch.linspace(1, 0, steps + 1).tolist(), {}
+    times, others = torch.linspace(1, 0, steps + 1).tolist(), []
     for i in range(steps):
         if first.all() and ended(state, mask, model.cfg).all(): break
         state['t'] = torch.where(first, 1., times[i])
         if i == 0 or not stands: out = _answer(model, batch, state, guidance_scale, looked, first, steps - i)
-        if shown and not i: recall = _recall(out, shown, batch['free'])
+        if not i: others = list(_others(model, batch, out, shown))
         blank = state['label'] == model.cfg.n_labels
-        _write_words(out, state, odds, said, shares, mask, steps - i, 1 / weight, temperature, generator, first, recall)
+        _write_words(out, state, odds, said, shares, mask, steps - i, 1 / weight, temperature, generator, first, others)
         shares = torch.where(batch['free'], shares, member_shares(said, state, mask))       # of free slots they stay equal
         weight = 1 + memory * weight
         nxt = ddim_step(state['xt'], out['x0'].clamp(-1, 1), state['t'], torch.full_like(state['t'], times[i+1]))

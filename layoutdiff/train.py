@@ -6,7 +6,7 @@
 __all__ = ['LOOK', 'LOOK_FREE', 'CALIBRATE', 'MEMORIES', 'FOLD_SCORES', 'training_items', 'longest', 'has_structures', 'some',
            'data_fingerprint', 'BatchLoader', 'workers_for', 'make_dls', 'decay_groups', 'param_groups', 'make_learner',
            'seed_all', 'draw_curves', 'right_share', 'draw_predictions', 'fit', 'fit_memory', 'odds_of', 'calibrate',
-           'apart', 'fold_scores', 'fit_folds', 'agreement']
+           'apart', 'plant', 'fold_scores', 'fit_folds', 'agreement']
 
 # %% ../nbs/23_train.ipynb #732c14e5
 import math
@@ -42,6 +42,7 @@ from .run import Run, best_device, environment, fingerprint, load_weights, open_
 from .sample import GIVEN_NAMES, fit_temperature, label_odds, predict_tables
 from .shards import ShardSections, facts, get_data, ids_of, labelled, noted, split_data, take
 from .slots import decode
+from .trees import MOST, N_TREES, fit_trees
 
 # %% ../nbs/23_train.ipynb #75979fa0
 def training_items(data, phase='auto', seed=0, tell=print)->tuple: # Items with train and val filled, Phase
@@ -196,6 +197,7 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     run = Run.create(out, name, config, environment(seed=s.seed, data=data_fingerprint(items)))
     tell(f'run folder: {run.path}')
     _train_members(run, begin, lambda one: variants(one) if one.augment > 1 else train, val, members, about.groups, time, workers, tell)
+    if s.p_free < 1: plant(run, items.train, tell)
     _finish(run, val, s, tell, apart(items))
     return run
 
@@ -274,8 +276,8 @@ def odds_of(run:Run, sections)->tuple: # as `label_odds`
 def calibrate(run:Run, pairs, tell=print): # pairs: as for `fit_temperature`
     "Fit the temperature of a run's confidence and keep it with the weights."
     model, vocab, s, meta = run.loaded
-    n = sum(len(y) for _, y in pairs)
-    if n: model.cfg.conf_smoothing, model.cfg.conf_temperature = s.smoothing, fit_temperature(pairs, s.smoothing)
+    n, smoothing = sum(len(y) for _, y in pairs), s.smoothing * (1 - float(model.trees.share) if model.trees is not None else 1)   # trees learn from labels as they are
+    if n: model.cfg.conf_smoothing, model.cfg.conf_temperature = smoothing, fit_temperature(pairs, smoothing)
     save_weights(run.path/'weights'/'best.safetensors', model, vocab, s, meta['groups'])
     tell(f'confidence: temperature {model.cfg.conf_temperature:.2f}, fitted on {n:,} nodes that were not trained on')
 
@@ -285,6 +287,15 @@ def apart(items)->bool:
     return fingerprint(items.val) != fingerprint(items.train)
 
 # %% ../nbs/23_train.ipynb #f9f51578
+def plant(run:Run, sections, tell=print):
+    "Fit the trees of a run, and keep them with its best weights."
+    model, vocab, s, meta = run.loaded
+    known = [o for o in some(sections, s.seed, MOST) if o.structure is not None]
+    if not known or not s.trees: return
+    model.trees = fit_trees(known, vocab, s.trees, s.seed).to(best_device())
+    save_weights(run.path/'weights'/'best.safetensors', model, vocab, s, meta['groups'])
+    tell(f'trees: {N_TREES}, fitted on {len(known):,} sections; they count {s.trees:g}, the network {1 - s.trees:g}')
+
 def _finish(run, val, s, tell, separate):
     "Curves, calibrated confidence, and predictions over the validation screenshots."
     draw_curves(run.results).savefig(run.path/'curves.png', dpi=90)
