@@ -6,7 +6,7 @@
 __all__ = ['SPLIT_NAMES', 'BOX_COUNTS', 'SCORES', 'ROW_NAMES', 'COLUMNS', 'FREE_COLUMNS', 'pick_split', 'scorable', 'content_key',
            'find_leaks', 'node_sureness', 'element_sureness', 'section_counts', 'scores_of', 'confusion',
            'confusion_table', 'draw_confusion', 'calibration_rows', 'draw_reliability', 'run_items', 'changed',
-           'baseline_train', 'hold_out', 'by_shown', 'evaluate', 'scores_table', 'results_table']
+           'baseline_train', 'hold_out', 'by_shown', 'without_trees', 'evaluate', 'scores_table', 'results_table']
 
 # %% ../nbs/25_evaluate.ipynb #fc075a80
 import hashlib
@@ -249,9 +249,16 @@ def _model(run, steps, given, seed, shown):
         return predict_tables(model, Examples(sections, vocab, s.image_size), steps, given, seed=seed, support=support and Examples(support, vocab, s.image_size))
     return (lambda sections: by_shown(answer, sections, shown)) if any(shown.values()) else answer
 
+def without_trees(run:Run)->Run:
+    "The same run, read anew, with its networks alone."
+    alone = Run(run.path)
+    alone.loaded[0].trees = None
+    return alone
+
 def _everyone(run, mine, train, free, given, steps, baselines, seed, tell, shown): # (name, function to predict with), one after the other
     yield 'model', lambda: _model(run, steps, given, seed, shown)
     yield 'model_1_step', lambda: _model(run, 1, given, seed, shown)
+    if run.loaded[0].trees is not None and not free: yield 'model_without_trees', lambda: _model(without_trees(run), steps, given, seed, shown)
     ours = dict(run=None if run.path == BASE else run, val=mine.val if mine else (), given=given, tell=tell)
     for name in baselines:
         more = ours if name == 'onepass' else {}
@@ -371,13 +378,13 @@ def _line(name, s):
     return f"{name:13} ".lstrip() + '  '.join(f"{k.replace('_', ' ')} {s[k]:.3f}" for k in main if s[k] is not None)
 
 # %% ../nbs/25_evaluate.ipynb #c24575dd
-ROW_NAMES = dict(model='the model', model_1_step='the model, 1 step', **{k: f'{k}: {b.title}' for k, b in BASELINES.items()})
+ROW_NAMES = dict(model='the model', model_1_step='the model, 1 step', model_without_trees='the model without its trees', **{k: f'{k}: {b.title}' for k, b in BASELINES.items()})
 COLUMNS = dict(node_accuracy='node accuracy', element_f1='element F1', content_f1='content F1', tree_similarity='tree', exact_match='exact')
 FREE_COLUMNS = dict(type_f1='type F1', box_f1='box F1', box_iou='box IoU', tree_similarity='tree', exact_match='exact')
 
 def _short(x): return '' if x is None else '1.000' if x >= .9995 else f'{x:.3f}'.lstrip('0')
 def _cell(s, k): return _short(s[k]) + (f" ({_short(ci[0])} to {_short(ci[1])})" if (ci := s['ci95'].get(k)) and s[k] is not None else '')
-def _rows(m): return {k: s for k, s in (('model', m['model']), ('model_1_step', m['model_1_step']), *m['baselines'].items()) if s}
+def _rows(m): return {k: s for k, s in (*((k, m.get(k)) for k in ('model', 'model_1_step', 'model_without_trees')), *m['baselines'].items()) if s}
 def _columns(rows): return COLUMNS if any(s['n_nodes'] for s in rows.values()) else FREE_COLUMNS
 
 def _markdown(rows, cell):

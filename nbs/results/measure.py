@@ -24,7 +24,7 @@ from layoutdiff.baselines import BASELINES, fit_baseline
 from layoutdiff.convert import Conversion, read_pix2code
 from layoutdiff.core import Element, Layout
 from layoutdiff.data import Examples
-from layoutdiff.evaluate import evaluate, scores_of, section_counts
+from layoutdiff.evaluate import evaluate, scores_of, section_counts, without_trees
 from layoutdiff.items import Items, distinct, get_items, split_items
 from layoutdiff.metrics import counts, pool
 from layoutdiff.run import Run, commit, environment
@@ -66,6 +66,7 @@ def measure_sections30(data, seeds, runs, settings, onepass):
             majority = max(sorted(set(labels)), key=labels.count)
             model, vocab, s, _ = run.loaded
             answers = {name: predict_tables(model, Examples(test, vocab, s.image_size), n, given, seed=seed) for name, n in (('model', s.sample_steps), ('model_1_step', 1))}
+            if model.trees is not None: answers['model_without_trees'] = predict_tables(without_trees(run).loaded[0], Examples(test, vocab, s.image_size), s.sample_steps, given, seed=seed)
             for name in BASELINES:
                 more = dict(run=run, val=train, given=given) if name == 'onepass' else {}
                 if name != 'onepass' or seed in onepass: answers[name] = fit_baseline(name, train, False, seed, **more)(test)
@@ -73,7 +74,8 @@ def measure_sections30(data, seeds, runs, settings, onepass):
             order += [s.group for s in test]
         scored = {name: scores_of(r, order) for name, r in rows.items()}
         facts = dict(n_sections=len(order), groups=len(set(order)), split='5-fold, each section out of fold', given=list(given), steps=s.sample_steps, notes=[])
-        out.append(dict(facts, model=scored.pop('model'), model_1_step=scored.pop('model_1_step'), baselines=scored, without_leaks=None))
+        ours = {k: scored.pop(k) for k in ('model', 'model_1_step', 'model_without_trees') if k in scored}
+        out.append(dict(facts, **ours, baselines=scored, without_leaks=None))
     return {'sections30': out}
 
 
