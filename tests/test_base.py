@@ -64,7 +64,7 @@ def test_members_are_trained_alone_and_answer_as_one(items, tmp_path):
     model = both.loaded[0]
     assert isinstance(model, Ensemble) and len(model.members) == 2 and both.loaded[2].members == 2
     first, second = (m.state_dict() for m in model.members)
-    assert all(torch.equal(v, first[k]) for k, v in alone.loaded[0].state_dict().items())
+    assert all(torch.equal(v, alone.loaded[0].state_dict()[k]) for k, v in first.items())
     assert any(not torch.equal(v, second[k]) for k, v in first.items())
     assert sorted(p.name for p in (both.path/'weights').iterdir()) == ['best.safetensors', 'last.safetensors']
     assert (both.path/'results.csv').is_file() and (both.path/'results-2.csv').is_file()

@@ -159,7 +159,7 @@ def test_what_is_shown_is_never_scored_and_of_the_same_site(pupil, items, sites,
     monkeypatch.setattr(page, 'predict_tables', spy)
     page.evaluate(pupil, sites, baselines=(), steps=1, support=3, **QUIET)
     scored = {i for ids, *_ in asked for i in ids}
-    assert len(asked) == 2 * 6 and len(scored) == 6
+    assert len(asked) == 3 * 6 and len(scored) == 6
     for ids, groups, shown in asked:
         assert len(shown) == 3 and len(groups) == 1 and {g for _, g in shown} == groups and not {i for i, _ in shown} & scored
 
