@@ -4,7 +4,7 @@
     python nbs/results/ablate.py ../shared/data/wp-sections --n 200 --seeds 0 1 2 --runs RUNS   of the train split, scored on val
     python nbs/results/ablate.py ../shared/data/wp-sections --n 1500 --seeds 0 1 2 --runs RUNS
 
-Each row is the recipe with one thing changed; one member each. With 24, every section is scored by the fold that did not see it; with more, the validation themes, unseen, are scored, since defaults are
+Each row is the recipe with one thing changed; one member each, and no trees beside it but in the row that says so. With 24, every section is scored by the fold that did not see it; with more, the validation themes, unseen, are scored, since defaults are
 chosen by this table and the test themes must not choose. The end of training counts. The file is written after each row, and rows that it holds are not measured again.
 """
 import argparse
@@ -45,7 +45,9 @@ CHANGES = {
     'no warm-up': dict(warmup=0),
     'no average of the weights': dict(ema=0),
     'one pass only': dict(p_full=1.),
-    'three members': dict(members=3)}
+    'three members': dict(members=3),
+    'nodes told of the room (on since)': {},   # measured anew, after `data.room` was built in
+    'room, and trees beside (on since)': dict(trees=.5)}
 ONLY_FEW = {'from scratch, tiny': dict(init='none', size='tiny', steps=350, bs=24)}
 ONLY_BEGUN = ('gradual unfreezing', 'lower rates for lower layers')
 KEPT = ('node_accuracy', 'element_f1', 'content_f1', 'exact_match')
@@ -54,7 +56,7 @@ KEPT = ('node_accuracy', 'element_f1', 'content_f1', 'exact_match')
 def taught(train, test, longest, seed, runs, **settings):
     "Counts of the test sections, and the seconds of training."
     start = time.monotonic()
-    model, vocab, s, _ = fit(Items(train=train, val=train[:200], split_given=True), out=runs, name='ablate', tell=lambda line: None, seed=seed, workers=0, **settings).loaded
+    model, vocab, s, _ = fit(Items(train=train, val=train[:200], split_given=True), out=runs, name='ablate', tell=lambda line: None, seed=seed, workers=0, **{'trees': 0, **settings}).loaded
     spent = time.monotonic() - start
     tables = predict_tables(model, Examples(test, vocab, s.image_size, pictures=False), s.sample_steps, ('structure',) if 'init' in settings else ('structure', 'screenshot'), seed=seed)
     return [section_counts(t, o, encode(o).label, 'wrapper', longest) for t, o in zip(tables, test)], spent

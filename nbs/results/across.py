@@ -17,7 +17,7 @@ import torch
 
 from layoutdiff.baselines import fit_baseline
 from layoutdiff.data import Examples
-from layoutdiff.evaluate import section_counts, scores_of
+from layoutdiff.evaluate import section_counts, scores_of, without_trees
 from layoutdiff.items import Items, distinct, get_items
 from layoutdiff.run import commit, environment, open_run
 from layoutdiff.sample import MOST_SHOWN, predict_tables
@@ -63,7 +63,10 @@ def everyone(base, wp, few, seed, runs):
     if k: yield 'forest of the examples', fit_baseline('forest', few, seed=seed)
     if not k: yield 'base', reader(base)
     if 0 < k <= MOST_SHOWN: yield 'base, examples shown', reader(base, few)
-    if k: yield 'base, trained on the examples', reader(trained(few, runs, f'across-{k}-{seed}', init=base.path, seed=seed, **ONE))
+    if k:
+        taught = trained(few, runs, f'across-{k}-{seed}', init=base.path, seed=seed, **ONE)
+        yield 'base, trained on the examples', reader(taught)
+        yield 'the same without its trees', reader(without_trees(taught))
     if k: yield 'from scratch', reader(trained(few, runs, f'scratch-{k}-{seed}', seed=seed, **ONE))
 
 
