@@ -70,7 +70,7 @@ def as_tensors(forest, labels:list)->dict: # what `Trees` keeps, but for share a
             threshold=_floor32(own['threshold']), leaf=leaf.reshape(-1).astype(np.int32), roots=starts[:-1].astype(np.int32), says=says).items()}
 
 # %% ../nbs/12_trees.ipynb #7ee0000d
-N_TREES, SHARE, MOST = 100, .5, 3000
+N_TREES, SHARE, MOST = 100, .5, 3000   # MOST: sections that a classifier learns from
 
 def fit_trees(sections,     # list of `Section`, with layouts
               vocab:Vocab,

@@ -12,7 +12,7 @@ import shutil
 from layoutdiff.run import BASE, Run
 from layoutdiff.train import fit
 
-SETTINGS = dict(members=1, steps=1800, rounds=9, augment=8, transforms='unwrap+wrap+builder+retag+hash_names', drop_names=.2, drop_boxes=.3, drop_tokens=.3, dropout=.2, drop_pixels=1, p_free=0)
+SETTINGS = dict(members=1, trees=0, steps=1800, rounds=9, augment=8, transforms='unwrap+wrap+builder+retag+hash_names', drop_names=.2, drop_boxes=.3, drop_tokens=.3, dropout=.2, drop_pixels=1, p_free=0)
 
 
 def main():

@@ -26,7 +26,7 @@ from layoutdiff.slots import encode
 from layoutdiff.train import fit
 
 HERE = Path(__file__).parent
-BASE = dict(members=1, steps=900, rounds=6, augment=8, transforms='unwrap+wrap+builder+retag+hash_names', drop_names=.2, drop_boxes=.3, drop_tokens=.3, dropout=.2, drop_pixels=1, p_free=0)   # base.py's, half the steps
+BASE = dict(members=1, trees=0, steps=900, rounds=6, augment=8, transforms='unwrap+wrap+builder+retag+hash_names', drop_names=.2, drop_boxes=.3, drop_tokens=.3, dropout=.2, drop_pixels=1, p_free=0)   # base.py's, half the steps
 PLAIN = dict(members=1, rounds=1, drop_pixels=1, p_free=0)
 KEPT = ('node_accuracy', 'element_f1', 'content_f1', 'exact_match')
 

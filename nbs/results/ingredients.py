@@ -50,7 +50,7 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(1)
     train, sections, path = get_items(a.wp).train, distinct(get_items(a.data)).all, HERE/'ingredients.json'
-    rows = [r for r in json.loads(path.read_text())['rows'] if r['recipe'] == RECIPE] if path.is_file() else []
+    rows = [r for r in json.loads(path.read_text())['rows'] if {'trees': 0, **r['recipe']} == RECIPE] if path.is_file() else []
     command = 'python nbs/results/ingredients.py ' + shlex.join([{a.wp: 'WP', a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
     for seed in a.seeds:
         for name, change in CHANGES.items():
