@@ -1154,6 +1154,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'layoutdiff.train.odds_of': ('train.html#odds_of', 'layoutdiff/train.py'),
                                   'layoutdiff.train.param_groups': ('train.html#param_groups', 'layoutdiff/train.py'),
                                   'layoutdiff.train.plant': ('train.html#plant', 'layoutdiff/train.py'),
+                                  'layoutdiff.train.refit': ('train.html#refit', 'layoutdiff/train.py'),
                                   'layoutdiff.train.right_share': ('train.html#right_share', 'layoutdiff/train.py'),
                                   'layoutdiff.train.seed_all': ('train.html#seed_all', 'layoutdiff/train.py'),
                                   'layoutdiff.train.some': ('train.html#some', 'layoutdiff/train.py'),

@@ -118,6 +118,7 @@ def train(data:str,     # a folder of sections or shards, a manifest (.yaml), or
           init='none',  # weights to begin with: none, or a run folder
           kfold=0,      # 2 or more: estimate by so many folds first, each section scored by a model that did not see it
           repeats=1,    # with kfold: how often the folds are cut anew, by other seeds
+          refit=False,  # when done, train once more on train and validation together, into a second run folder
           seed=0,       # of everything random
           name='',      # of the run folder; by default that of the data
           set:list=()   # k=v: a setting, such as lr=1e-3; may be repeated
@@ -125,10 +126,13 @@ def train(data:str,     # a folder of sections or shards, a manifest (.yaml), or
     "Train a model on your sections and write its run folder."
     if repeats != 1 and not kfold: raise LayoutError(f'--repeats {repeats} needs folds to repeat; add --kfold 5.')
     settings, limit = {'seed': seed, **settings_of(set)}, seconds(time)
-    from layoutdiff.train import fit, fit_folds
+    if refit and kfold: raise LayoutError('--kfold ends with a model of everything already; leave --refit out.')
+    from layoutdiff.train import fit, fit_folds, refit as fit_again
     more = dict(out=out, name=name or None, phase=phase, time=limit, init=init, tell=say, **settings)
     if kfold: fit_folds(data, kfold, repeats=repeats, **more)
-    else: fit(data, **more)
+    else:
+        run = fit(data, **more)
+        if refit: fit_again(run, data, out, say)
     return 0
 
 # %% ../nbs/34_cli.ipynb #8022bb3b

@@ -48,6 +48,7 @@ print(json.dumps(out))'''
     (['train', 'sample', '--time', '10'], 'with units'),
     (['train', 'sample', '--seed', 'x'], 'invalid int value'),
     (['train', 'sample', '--repeats', '3'], 'add --kfold 5'),
+    (['train', 'sample', '--kfold', '3', '--refit'], 'leave --refit out'),
     (['train'], 'required: DATA'),
     (['train', 'sample', 'more'], 'unrecognized arguments: more'),
     (['evaluate', 'r', 'sample', '--split', 'tets'], "did you mean 'test'"),

@@ -20,7 +20,8 @@ from layoutdiff.phases import get_phase, resolve
 from layoutdiff.run import open_run
 from layoutdiff.sample import predict_tables
 from layoutdiff.slots import Vocab
-from layoutdiff.train import agreement, fit, fit_folds, make_learner, workers_for
+from layoutdiff.evaluate import evaluate
+from layoutdiff.train import CHOSEN, agreement, fit, fit_folds, make_learner, refit, workers_for
 
 quick = dict(steps=4, rounds=2, size='tiny', members=1)
 
@@ -189,6 +190,44 @@ def test_one_repeat_is_the_first_of_several(folds, half, tmp_path):
     once = json.loads((run.path/'folds.json').read_text())
     assert once['layouts'] == several['layouts'] and once['agreement'] == {}
     assert all(s['repeats']['pooled'][0] == once['scores'][n]['pooled'] for n, s in several['scores'].items())
+
+
+def test_folds_leave_a_given_test_split_alone(items, half, tmp_path):
+    told, kept = [], items.train[1:4:2]
+    run = fit_folds(Items(train=half[:-2], val=half[-2:], test=kept, split_given=True), 2, out=tmp_path, tell=told.append, **quick)
+    known = set(run.config['splits']['train'])
+    assert known == {s.id for s in half} and known.isdisjoint(s.id for s in kept)
+    assert any('2 sections of the test split are kept apart' in line for line in told)
+
+
+# ---- once more on train and validation
+
+def test_refit_learns_from_validation_too_and_keeps_what_it_chose(half, tmp_path):
+    data = Items(train=half[:-4], val=half[-4:-2], test=half[-2:], split_given=True)
+    run = fit(data, tmp_path, 'one', tell=quiet, **quick)
+    again = refit(run, data, tmp_path, quiet)
+    splits = again.config['splits']
+    assert again.path.name == 'one-refit-001' and set(splits['train']) == {s.id for s in half[:-2]} and splits['test'] == [s.id for s in half[-2:]]
+    assert all(getattr(again.loaded[0].cfg, k) == getattr(run.loaded[0].cfg, k) for k in CHOSEN)
+    assert not set(again.loaded[3]['groups']) & {s.group for s in half[-2:]} - {s.group for s in half[:-2]}
+    scores = evaluate(again, data, baselines=('majority',), tell=quiet)
+    assert scores['split'] == 'test' and scores['n_sections'] == 2 and not scores['leaked_sections']
+
+
+def test_refit_of_unsplit_sections_keeps_the_test_that_the_run_cut(half, tmp_path):
+    run = fit(Items(train=half), tmp_path, 'cut', tell=quiet, **quick)
+    again = refit(run, Items(train=half), tmp_path, quiet)
+    was, now = run.config['splits'], again.config['splits']
+    assert set(now['train']) == {*was['train'], *was['val']} and now['test'] == was['test']
+
+
+def test_refit_of_other_data_or_of_everything_is_refused(half, tmp_path):
+    data = Items(train=half[:-2], val=half[-2:], split_given=True)
+    run = fit(data, tmp_path, 'one', tell=quiet, **quick)
+    with pytest.raises(LayoutError, match='not what'): refit(run, Items(train=half[:-3], val=half[-2:], split_given=True), tmp_path, quiet)
+    with pytest.raises(LayoutError, match='not what'): refit(refit(run, data, tmp_path, quiet), data, tmp_path, quiet)
+    same = Items(train=half[:4], val=half[:4], split_given=True)
+    with pytest.raises(LayoutError, match='no validation of its own'): refit(fit(same, tmp_path, 'same', tell=quiet, **quick), same, tmp_path, quiet)
 
 
 def test_agreement_of_answers(items):

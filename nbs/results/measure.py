@@ -4,6 +4,7 @@
     python nbs/results/measure.py sections30 ../shared/data/sections30 --seeds 0 1 2
     python nbs/results/measure.py pix2code ../shared/data/pix2code-web --seeds 0 1 --few 100 500
     python nbs/results/measure.py wp_screenshot ../shared/data/wp-sections --seeds 0 1 2
+    python nbs/results/measure.py wp_refit ../shared/data/wp-sections --seeds 0 1 2     the runs of wp, once more on train and validation
 
 Runs are kept in --runs and not trained again; one --seeds at a time is possible, and then all of them. Minutes to hours; the notebooks read the JSON.
 """
@@ -31,7 +32,7 @@ from layoutdiff.run import Run, commit, environment
 from layoutdiff.sample import predict_tables
 from layoutdiff.slots import decode, encode
 from layoutdiff.shards import labelled
-from layoutdiff.train import calibrate, fit, fit_memory, odds_of
+from layoutdiff.train import calibrate, fit, fit_memory, odds_of, refit
 
 HERE = Path(__file__).parent
 
@@ -52,6 +53,18 @@ def measure_wp(data, seeds, runs, settings, onepass):
         scores = evaluate(run, data, baselines=[b for b in BASELINES if b != 'onepass' or seed in onepass], seed=seed)
         out.append(dict(scores, run=run.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], memory=str(run.loaded[0].cfg.memory), data='wp-sections', rounds=run.results, settings=run.config['settings']))
     return {'wp': out}
+
+
+def measure_wp_refit(data, seeds, runs, settings, onepass):
+    "The runs of `measure_wp`, trained once more on train and validation, scored on test; the baselines learn from both, too."
+    out = []
+    for seed in seeds:
+        first = trained(f'wp-seed{seed}', data, runs, seed=seed, **settings)
+        done = sorted(Path(runs).glob(f'wp-seed{seed}-refit-*/weights/last.safetensors'))
+        run = Run(done[-1].parent.parent) if done else refit(first, data, runs)
+        scores = evaluate(run, data, baselines=[b for b in BASELINES if b != 'onepass'], seed=seed)
+        out.append(dict(scores, run=run.path.name, first=first.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], data='wp-sections', settings=run.config['settings']))
+    return {'wp-refit': out}
 
 
 def measure_sections30(data, seeds, runs, settings, onepass):
@@ -141,7 +154,7 @@ def measure_wp_screenshot(data, seeds, runs, settings, onepass):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=['wp', 'sections30', 'pix2code', 'wp_screenshot'])
+    p.add_argument('name', choices=['wp', 'wp_refit', 'sections30', 'pix2code', 'wp_screenshot'])
     p.add_argument('data')
     p.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     p.add_argument('--onepass', type=int, nargs='*', default=[0], help='seeds for which the one-pass baseline is trained too')
