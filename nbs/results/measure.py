@@ -39,7 +39,7 @@ HERE = Path(__file__).parent
 
 def trained(name, data, runs, **settings):
     "The finished run of that name, or a new one."
-    done = sorted(Path(runs).glob(f'{name}-*/weights/last.safetensors'))
+    done = sorted(Path(runs).glob(f'{name}-[0-9]*/weights/last.safetensors'))
     return Run(done[-1].parent.parent) if done else fit(data, out=runs, name=name, **settings)
 
 
@@ -60,7 +60,7 @@ def measure_wp_refit(data, seeds, runs, settings, onepass):
     out = []
     for seed in seeds:
         first = trained(f'wp-seed{seed}', data, runs, seed=seed, **settings)
-        done = sorted(Path(runs).glob(f'wp-seed{seed}-refit-*/weights/last.safetensors'))
+        done = sorted(Path(runs).glob(f'wp-seed{seed}-refit-[0-9]*/weights/last.safetensors'))
         run = Run(done[-1].parent.parent) if done else refit(first, data, runs)
         scores = evaluate(run, data, baselines=[b for b in BASELINES if b != 'onepass'], seed=seed)
         out.append(dict(scores, run=run.path.name, first=first.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], data='wp-sections', settings=run.config['settings']))
