@@ -1,8 +1,9 @@
-"""What each technique of phase 1 is worth: one change at a time, to nbs/results/ablate.json, or ablate-N.json.
+"""What each technique of phase 1 is worth: one change at a time, to nbs/results/ablate.json, ablate-N.json, or ablate-N-STEPS.json.
 
     python nbs/results/ablate.py ../shared/data/sections30 --seeds 0 1 2 --runs RUNS            24 sections, five folds
     python nbs/results/ablate.py ../shared/data/wp-sections --n 200 --seeds 0 1 2 --runs RUNS   of the train split, scored on val
     python nbs/results/ablate.py ../shared/data/wp-sections --n 1500 --seeds 0 1 2 --runs RUNS
+    python nbs/results/ablate.py ../shared/data/wp-sections --n 1500 --steps 1500 --rows 'the recipe' 'weak dropout' 'one pass only' --runs RUNS    as many steps as a user gets
 
 Each row is the recipe with one thing changed; one member each, and no trees beside it but in the row that says so. With 24, every section is scored by the fold that did not see it; with more, the validation themes, unseen, are scored, since defaults are
 chosen by this table and the test themes must not choose. The end of training counts. The file is written after each row, and rows that it holds are not measured again.
@@ -73,13 +74,17 @@ def main():
     p.add_argument('data')
     p.add_argument('--n', type=int, default=0, help='sections to train on; 0: five folds of all')
     p.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    p.add_argument('--steps', type=int, default=0, help='optimiser steps; 0: as the recipe has it')
+    p.add_argument('--rows', nargs='+', default=[], help='names of the rows; all where none is given')
     p.add_argument('--runs', default='runs/ablate')
     a = p.parse_args()
     torch.set_num_threads(1)
-    items, recipe, path = get_items(a.data), MANY if a.n else FEW, HERE/(f'ablate-{a.n}.json' if a.n else 'ablate.json')
+    items, recipe = get_items(a.data), {**(MANY if a.n else FEW), **({'steps': a.steps} if a.steps else {})}
+    path = HERE/('-'.join(['ablate', *(str(k) for k in (a.n, a.steps) if k)]) + '.json')
     rows = [r for r in json.loads(path.read_text())['rows'] if r['recipe'] == recipe] if path.is_file() else []
     done = {(r['name'], r['seed']) for r in rows}
     changes = {k: v for k, v in CHANGES.items() if k not in ONLY_BEGUN} if a.n else {**CHANGES, **ONLY_FEW}
+    changes = {k: changes[k] for k in a.rows or changes}
     command = 'python nbs/results/ablate.py ' + shlex.join([{a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
     for name, change in changes.items():
         for seed in (s for s in a.seeds if (name, s) not in done):
