@@ -981,6 +981,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'layoutdiff.run.save_weights': ('run.html#save_weights', 'layoutdiff/run.py')},
             'layoutdiff.sample': { 'layoutdiff.sample._answer': ('sample.html#_answer', 'layoutdiff/sample.py'),
                                    'layoutdiff.sample._recall': ('sample.html#_recall', 'layoutdiff/sample.py'),
+                                   'layoutdiff.sample._result': ('sample.html#_result', 'layoutdiff/sample.py'),
                                    'layoutdiff.sample._told': ('sample.html#_told', 'layoutdiff/sample.py'),
                                    'layoutdiff.sample._write_words': ('sample.html#_write_words', 'layoutdiff/sample.py'),
                                    'layoutdiff.sample._written': ('sample.html#_written', 'layoutdiff/sample.py'),

@@ -163,43 +163,52 @@ class SlotEncoder(nn.Module):
         self.norm, self.blank = nn.LayerNorm(d), dict(label=cfg.n_labels, wrap=cfg.n_wraps, depth=cfg.n_depths)
         self.kin = nn.ModuleList(nn.Linear(d, d, bias=False) for _ in KIN) if cfg.kin else ()
 
-    def relatives(self, x, rel):
-        "The features of parent, children, previous and next sibling, each through a matrix of its own."
-        y = self.norm(x) if len(self.kin) else x
-        for k, w in zip(KIN, self.kin):
-            a = (rel == k).float()                                                                       # (B, N, N)
-            x = x + w(a @ y / a.sum(-1, keepdim=True).clamp(min=1))
-        return x
+# %% ../nbs/11_model.ipynb #11slot01
+@patch
+def relatives(self:SlotEncoder, x, rel):
+    "The features of parent, children, previous and next sibling, each through a matrix of its own."
+    y = self.norm(x) if len(self.kin) else x
+    for k, w in zip(KIN, self.kin):
+        a = (rel == k).float()                                                                       # (B, N, N)
+        x = x + w(a @ y / a.sum(-1, keepdim=True).clamp(min=1))
+    return x
 
-    def node(self, b, maps):
-        "What a row is, whatever is written in it; the same for all free slots."
-        bag = lambda table, ids: table(ids).sum(2) / (ids > 0).sum(2, keepdim=True).clamp(min=1).sqrt()   # (B, N, d_tok)
-        names = self.tok_out(bag(self.tok, b['tok'])) + self.word_out(bag(self.word, b['word']))
-        x = self.tag(b['tag']) + names + self.feats(torch.cat([b['num'], b['geo']], -1))                 # (B, N, d)
-        if maps and b['has_box'].any():
-            look = self.look(torch.cat([crop(m, b['box']) for m in maps], -1))
-            x = x + look * (b['has_box'] & b['has_image'][:, None])[..., None]
-        return self.relatives(x, b['rel'])
+# %% ../nbs/11_model.ipynb #11slot03
+@patch
+def node(self:SlotEncoder, b, maps):
+    "What a row is, whatever is written in it; the same for all free slots."
+    bag = lambda table, ids: table(ids).sum(2) / (ids > 0).sum(2, keepdim=True).clamp(min=1).sqrt()   # (B, N, d_tok)
+    names = self.tok_out(bag(self.tok, b['tok'])) + self.word_out(bag(self.word, b['word']))
+    x = self.tag(b['tag']) + names + self.feats(torch.cat([b['num'], b['geo']], -1))                 # (B, N, d)
+    if maps and b['has_box'].any():
+        look = self.look(torch.cat([crop(m, b['box']) for m in maps], -1))
+        x = x + look * (b['has_box'] & b['has_image'][:, None])[..., None]
+    return self.relatives(x, b['rel'])
 
-    def forward(self, b, s, maps):
-        x = self.node({k: b[k][:1, :1] for k in ('tag', 'tok', 'word', 'num', 'geo', 'has_box')} | dict(rel=b['rel'][:1, :1, :1]), ()) if b['free'].all() else self.node(b, maps)
-        free_row = self.row(torch.arange(b['mask'].shape[1], device=x.device).clamp(max=511))[None] * b['free'][:, None, None]
-        words = self.written(s)
-        if self.in_order and b['free'].any():
-            told = row_before(s.get('told', s), self.blank)
-            words = torch.where(b['free'][:, None, None], self.written(told) + self.address(told), words)
-        return self.norm(x + free_row + words)
+# %% ../nbs/11_model.ipynb #11slot05
+@patch
+def written(self:SlotEncoder, s):
+    "What stands in each row."
+    box = self.box(s['xt']) * (s['box_state'] != ABSENT)[..., None] + self.box_state(s['box_state'])
+    return box + self.label(s['label']) + self.wrap(s['wrap']) + self.depth(s['depth'])
 
-    def address(self, told):
-        "The open elements above a row's place, and how many came before each."
-        count, label = tree_address(told, self.blank)                                                    # (B, N, LEVELS) each
-        level = torch.arange(LEVELS, device=count.device)
-        return (self.path(level * SIBLINGS + count) + self.above(level * (self.blank['label'] + 1) + label)).sum(2)
+@patch
+def address(self:SlotEncoder, told):
+    "The open elements above a row's place, and how many came before each."
+    count, label = tree_address(told, self.blank)                                                    # (B, N, LEVELS) each
+    level = torch.arange(LEVELS, device=count.device)
+    return (self.path(level * SIBLINGS + count) + self.above(level * (self.blank['label'] + 1) + label)).sum(2)
 
-    def written(self, s):
-        "What stands in each row."
-        box = self.box(s['xt']) * (s['box_state'] != ABSENT)[..., None] + self.box_state(s['box_state'])
-        return box + self.label(s['label']) + self.wrap(s['wrap']) + self.depth(s['depth'])
+# %% ../nbs/11_model.ipynb #11slot07
+@patch
+def forward(self:SlotEncoder, b, s, maps):
+    x = self.node({k: b[k][:1, :1] for k in ('tag', 'tok', 'word', 'num', 'geo', 'has_box')} | dict(rel=b['rel'][:1, :1, :1]), ()) if b['free'].all() else self.node(b, maps)
+    free_row = self.row(torch.arange(b['mask'].shape[1], device=x.device).clamp(max=511))[None] * b['free'][:, None, None]
+    words = self.written(s)
+    if self.in_order and b['free'].any():
+        told = row_before(s.get('told', s), self.blank)
+        words = torch.where(b['free'][:, None, None], self.written(told) + self.address(told), words)
+    return self.norm(x + free_row + words)
 
 # %% ../nbs/11_model.ipynb #c613275b
 def modulate(x, shift, scale): return x * (1 + scale) + shift

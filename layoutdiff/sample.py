@@ -155,6 +155,15 @@ def weight_of_earlier(model, batch, temperature=0.)->Tensor: # (B,)
     "How much earlier answers count against the last: as fitted with a structure, 10 without, 0 where words are drawn."
     return torch.where(batch['free'], 10., model.cfg.memory) if temperature == 0 else torch.zeros(len(batch['free']), device=batch['free'].device)
 
+# %% ../nbs/13_sample.ipynb #13result0
+def _result(state, x0, odds, batch, first, cfg): # as `sample` returns
+    boxes = torch.where(((state['box_state'] == NOISY) & ~first[:, None])[..., None], x0.clamp(-1, 1), state['xt']) / 2 + .5
+    raw, meant = confidence(odds, state['label']), unsmoothed(odds, cfg.conf_smoothing)
+    calibrated = confidence(meant, state['label'], cfg.conf_temperature)
+    sure = dict(conf=torch.where(batch['free'][:, None], raw, calibrated), raw=raw, odds=odds)
+    state['label'] = torch.where(first[:, None] & after_end(state['label']), EMPTY, state['label'])
+    return {**{k: state[k] for k in WORDS}, 'x0': boxes, 'x0_known': state['box_state'] != ABSENT, **sure}
+
 # %% ../nbs/13_sample.ipynb #5f9fec69
 @torch.no_grad()
 def sample(model:LayoutDiT,
@@ -191,12 +200,7 @@ def sample(model:LayoutDiT,
         nxt = torch.where(first[:, None, None], torch.where((blank & (state['label'] < model.cfg.n_labels))[..., None], out['x0'].clamp(-1, 1), state['xt']), nxt)
         state['xt'] = torch.where((state['box_state'] == NOISY)[..., None], nxt, state['xt'])
         if callback: callback(dict(i=i, t=times[i], state=state, x0=out['x0'] / 2 + .5))
-    boxes = torch.where(((state['box_state'] == NOISY) & ~first[:, None])[..., None], out['x0'].clamp(-1, 1), state['xt']) / 2 + .5
-    raw, meant = confidence(odds, state['label']), unsmoothed(odds, model.cfg.conf_smoothing)
-    calibrated = confidence(meant, state['label'], model.cfg.conf_temperature)
-    sure = dict(conf=torch.where(batch['free'][:, None], raw, calibrated), raw=raw, odds=odds)
-    state['label'] = torch.where(first[:, None] & after_end(state['label']), EMPTY, state['label'])
-    return {**{k: state[k] for k in WORDS}, 'x0': boxes, 'x0_known': state['box_state'] != ABSENT, **sure}
+    return _result(state, out['x0'], odds, batch, first, model.cfg)
 
 # %% ../nbs/13_sample.ipynb #8c88cc98
 def to_tables(result:dict, batch:dict, vocab:Vocab, sizes)->list: # a `SlotTable` per section
