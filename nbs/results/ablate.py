@@ -48,8 +48,6 @@ CHANGES = {
     'no warm-up': dict(warmup=0),
     'no average of the weights': dict(ema=0),
     'one pass only': dict(p_full=1.),
-    'mostly one pass': dict(p_full=.7),
-    'weak dropout, mostly one pass': dict(dropout=.1, p_full=.7),
     'three members': dict(members=3)}
 ONLY_FEW = {'from scratch, tiny': dict(init='none', size='tiny', steps=350, bs=24)}
 ONLY_BEGUN = ('gradual unfreezing', 'lower rates for lower layers')
