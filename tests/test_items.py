@@ -42,13 +42,27 @@ def test_processed_as_others_write_it(data):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(st.characters(exclude_categories=['Cs', 'Cc', 'Zs', 'Zl', 'Zp', 'Cf', 'Co',
-    'Cn']) | st.sampled_from("./\\:* %~'\"-#"), min_size=1, max_size=199), min_size=1, max_size=6, unique=True))
+    'Cn']) | st.sampled_from("./\\:* %~'\"-#"), min_size=1, max_size=199)
+    | st.builds(str.__add__, st.sampled_from(['layout', 'structure', 'example', 'Layout', 'screenshot', 'train', 'b']),
+                st.sampled_from(['', '.json', '.JSON', '.png', '.html', '.yaml'])), min_size=1, max_size=6, unique=True))
 def test_any_id_can_be_written(tmp_path_factory, names):
     out = tmp_path_factory.mktemp('x')
     items = Items(train=[small(n) for n in names])
     for form in 'folder', 'processed':
         back = get_items(write_items(items, out/form, form))
         assert sorted(s.id for s in back.all) == sorted(names) and not back.aside
+        listed = get_items(write_manifest(back, out/f'{form}.yaml'))   # the same sections, by a manifest of their own
+        assert sorted(s.id for s in listed.all) == sorted(names) and not listed.aside
+
+@pytest.mark.parametrize('name', ['layout', 'structure'])
+def test_processed_files_named_like_a_part(data, name):
+    "Others write such a file under the plain name; it is a whole example all the same."
+    first = Manifest(data).splits['train'][0]
+    (data/'processed'/'examples'/f'{first}.json').rename(data/'processed'/'examples'/f'{name}.json')
+    config = data/'dataset_config.yaml'
+    config.write_text(config.read_text().replace(f'- {first}\n', f'- {name}\n'))
+    items = get_items(data)
+    assert first in ids(items)['train'] and not items.aside
 
 def test_ids_that_look_like_numbers(tmp_path):
     names = ['007', '1e3', 'yes', 'null', '0x10', '2024-01-01', '~', '1_000', 'on', '.5', '- a', 'a: b', '#x']

@@ -4,13 +4,10 @@ from itertools import permutations, product
 import numpy as np
 import torch
 from apted import APTED, Config
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from layoutdiff.core import Element, Layout, LayoutError
 from layoutdiff import metrics as M
 import pytest
-
-settings.register_profile('house', deadline=None, max_examples=60)
-settings.load_profile('house')
 
 @st.composite
 def layouts(draw, max_size=9, types='ab', sources=True):
