@@ -127,7 +127,8 @@ def train(data:str,     # a folder of sections or shards, a manifest (.yaml), or
     if repeats != 1 and not kfold: raise LayoutError(f'--repeats {repeats} needs folds to repeat; add --kfold 5.')
     settings, limit = {'seed': seed, **settings_of(set)}, seconds(time)
     if refit and kfold: raise LayoutError('--kfold ends with a model of everything already; leave --refit out.')
-    from layoutdiff.train import fit, fit_folds, refit as fit_again
+    from layoutdiff.train import fit, fit_folds, must_validate, refit as fit_again, training_items
+    if refit: must_validate(training_items(data, phase, seed, lambda line: None)[0], data)   # before hours of training
     more = dict(out=out, name=name or None, phase=phase, time=limit, init=init, tell=say, **settings)
     if kfold: fit_folds(data, kfold, repeats=repeats, **more)
     else:

@@ -6,7 +6,7 @@
 __all__ = ['LOOK', 'LOOK_FREE', 'CALIBRATE', 'MEMORIES', 'CHOSEN', 'FOLD_SCORES', 'training_items', 'longest', 'has_structures',
            'some', 'data_fingerprint', 'BatchLoader', 'workers_for', 'make_dls', 'decay_groups', 'param_groups',
            'make_learner', 'seed_all', 'draw_curves', 'right_share', 'draw_predictions', 'fit', 'fit_memory', 'odds_of',
-           'calibrate', 'apart', 'plant', 'refit', 'fold_scores', 'fit_folds', 'agreement']
+           'calibrate', 'apart', 'plant', 'must_validate', 'refit', 'fold_scores', 'fit_folds', 'agreement']
 
 # %% ../nbs/23_train.ipynb #732c14e5
 import json
@@ -314,12 +314,16 @@ def _finish(run, val, s, tell, separate):
 # %% ../nbs/23_train.ipynb #23refit2
 CHOSEN = ('memory', 'conf_temperature', 'conf_smoothing')   # of `ModelConfig`, by validation
 
+def must_validate(items, what):
+    "Refuse what has no validation to learn from."
+    if not apart(items): raise LayoutError(f'{what} has no validation of its own, so a run learns from everything already; leave refit out.')
+
 def refit(run:Run, data, out='runs', tell=print, workers=None)->Run: # data: as `run` was trained on
     "Train once more as `run` was, on train and validation together; what validation chose stays."
     told, old = run.config, run.loaded
     items, _ = training_items(data, told['phase'], told['settings']['seed'], lambda line: None)
     if json.loads((run.path/'env.json').read_text())['data'] != data_fingerprint(items): raise LayoutError(f'{items.path or "the data"}: not what {run.path} was trained on; give the same, or train anew.')
-    if not apart(items): raise LayoutError(f'{run.path} had no validation of its own, so it has learned from everything already.')
+    must_validate(items, run.path)
     both = items.train + items.val
     new = fit(Items(train=both, val=both, test=items.test, split_given=items.split_given, path=items.path), out=out, name=run.path.name.rsplit('-', 1)[0] + '-refit', phase=told['phase'],
               time=told['time'], init=told['init'], tell=tell, workers=workers, **dict(told['settings'], rounds=1))

@@ -1,11 +1,12 @@
 "The command line, run as a user would: help, exit codes, errors, and the main job on the bundled sample."
 import json, os, signal, subprocess, sys, time
+from dataclasses import replace
 from pathlib import Path
 import pytest
 from PIL import Image
 from layoutdiff import __version__
 from layoutdiff.html import loads, read_layout
-from layoutdiff.items import SAMPLE, read_section
+from layoutdiff.items import SAMPLE, get_items, read_section, write_items
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = ('validate', 'phase', 'train', 'evaluate', 'predict', 'workflow', 'capture', 'convert')
@@ -57,6 +58,12 @@ print(json.dumps(out))'''
 def test_wrong_use_is_one_line_and_exit_2(words, said):
     code, out, err = ask(*words)
     assert code == 2 and said in err and err.count('\n') == 1 and not out, (code, out, err)
+
+
+def test_refit_without_validation_is_refused_before_training(tmp_path):
+    one = [replace(s, group='one') for s in get_items('sample').train[:2]]
+    code, out, err = ask('train', write_items(one, tmp_path/'data'), '--refit', '--out', tmp_path/'runs', *TINY)
+    assert code == 2 and 'leave refit out' in err and not (tmp_path/'runs').exists()
 
 
 def test_no_verb_shows_the_overview():

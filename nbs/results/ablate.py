@@ -6,7 +6,7 @@
     python nbs/results/ablate.py ../shared/data/wp-sections --n 1500 --steps 1500 --rows 'the recipe' 'weak dropout' 'one pass only' --runs RUNS    as many steps as a user gets
 
 Each row is the recipe with one thing changed; one member each, and no trees beside it but in the row that says so. With 24, every section is scored by the fold that did not see it; with more, the validation themes, unseen, are scored, since defaults are
-chosen by this table and the test themes must not choose. The end of training counts. The file is written after each row, and rows that it holds are not measured again.
+chosen by this table and the test themes must not choose. The end of training counts. The file is written after each row, and rows that it holds are not measured again, nor those that change nothing at a size.
 """
 import argparse
 import json
@@ -14,6 +14,7 @@ import random
 import shlex
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ import torch
 from layoutdiff.data import Examples
 from layoutdiff.evaluate import scores_of, section_counts
 from layoutdiff.items import Items, distinct, get_items, split_items
+from layoutdiff.phases import get_phase, resolve
 from layoutdiff.run import commit, environment
 from layoutdiff.sample import predict_tables
 from layoutdiff.slots import encode
@@ -69,6 +71,12 @@ def parts(items, n, seed):
     return [(random.Random(seed).sample(sorted(items.train, key=lambda s: s.id), n), items.val)]
 
 
+def alters(change, recipe, n):
+    "Is the change one, or has the recipe the same already?"
+    told = asdict(resolve(get_phase('auto', n), n, begun='init' in recipe, **{'trees': 0, **{k: v for k, v in recipe.items() if k != 'init'}}))
+    return not change or any(told.get(k) != v for k, v in change.items())
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('data')
@@ -84,7 +92,7 @@ def main():
     rows = [r for r in json.loads(path.read_text())['rows'] if r['recipe'] == recipe] if path.is_file() else []
     done = {(r['name'], r['seed']) for r in rows}
     changes = {k: v for k, v in CHANGES.items() if k not in ONLY_BEGUN} if a.n else {**CHANGES, **ONLY_FEW}
-    changes = {k: changes[k] for k in a.rows or changes}
+    changes = {k: changes[k] for k in a.rows or changes if alters(changes[k], recipe, a.n or 24)}
     command = 'python nbs/results/ablate.py ' + shlex.join([{a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
     for name, change in changes.items():
         for seed in (s for s in a.seeds if (name, s) not in done):
