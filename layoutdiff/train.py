@@ -147,6 +147,7 @@ def draw_curves(rows:list)->Figure: # rows of results.csv
     for ax in (left, right): ax.legend(); ax.grid(alpha=.3)
     return fig
 
+# %% ../nbs/23_train.ipynb #23draw2
 def right_share(section, layout)->float: # 0 to 1
     "Share of the true elements that a layout has, by type and nodes (by type alone where there are no nodes)."
     key = (lambda e: (e.type, e.sources)) if section.structure else (lambda e: e.type)
@@ -161,6 +162,32 @@ def draw_predictions(sections, layouts, path, n=5):
     sheet = Image.new('RGB', (max(p.width for p in parts), sum(p.height for p in parts)), 'white')
     for p, y in zip(parts, np.cumsum([0] + [p.height for p in parts])): sheet.paste(p, (0, int(y)))
     sheet.save(path)
+
+# %% ../nbs/23_train.ipynb #23fit1
+def _settled(row, items, start, **given)->tuple: # settings, and the same without what the user gave
+    settled = partial(resolve, row, len(items.train), not has_structures(items.train), start is not None)
+    blind = {} if not start or start[0].cfg.pixels else dict(drop_pixels=1., p_free=0.)   # pictures would be read by weights of chance
+    s = settled(**{**blind, **given})
+    return replace(s, size=start[2].size, image_size=start[0].cfg.image_size) if start else s, settled()
+
+def _vocab(about, items, start, s): # of the sections, or of both them and the model to begin with
+    vocab = about.vocab
+    if s.in_order: vocab = replace(vocab, free_slots=max(vocab.free_slots, min(256, 8 * (longest(items.train) // 8 + 1))))   # the last row is empty
+    return merge_vocab(start[1], vocab) if start else vocab
+
+# %% ../nbs/23_train.ipynb #23fit3
+def _examples(items, vocab, s, cache)->tuple: # what a member learns from, given its settings; validation
+    pictures = s.drop_pixels < 1
+    train = Examples(items.train, vocab, s.image_size, tight=s.in_order and s.p_free >= 1, cache=cache, pictures=pictures)
+    def learns_from(one):
+        if one.augment == 1: return train
+        return AugmentedExamples(Augmented(items.train, one.augment, one.seed, one.transforms.split('+')), vocab, s.image_size, pictures=pictures)
+    return learns_from, Examples(some(items.val or items.train, s.seed, LOOK_FREE if s.in_order else LOOK), vocab, s.image_size)
+
+def _config(data, items, row, time, init, s)->dict:
+    "What the run folder tells of the run."
+    splits = {k: ids_of(getattr(items, k)) for k in ('train', 'val', 'test')}
+    return dict(data=str(items.path if isinstance(data, Items) else data), phase=row.name, time=time, init=str(init), split_given=items.split_given, splits=splits, settings=asdict(s))
 
 # %% ../nbs/23_train.ipynb #dc3f1258
 def fit(data,                  # a folder, a manifest, shards, 'sample', or `Items`
@@ -177,27 +204,18 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     "Train a model and write its run folder."
     items, row = training_items(data, phase, int(settings.get('seed', 0)), tell)
     start = None if init == 'none' else open_run(init).loaded
-    blind = {} if not start or start[0].cfg.pixels else dict(drop_pixels=1., p_free=0.)   # pictures would be read by weights of chance
-    settled = partial(resolve, row, len(items.train), not has_structures(items.train), start is not None)
-    s = settled(**{**blind, **settings})
+    s, plain = _settled(row, items, start, **settings)
     seed_all(s.seed)
     about = facts(items.train)
-    vocab = about.vocab
-    if s.in_order: vocab = replace(vocab, free_slots=max(vocab.free_slots, min(256, 8 * (longest(items.train) // 8 + 1))))   # the last row is empty
-    if start: s, vocab = replace(s, size=start[2].size, image_size=start[0].cfg.image_size), merge_vocab(start[1], vocab)
-    train = Examples(items.train, vocab, s.image_size, tight=s.in_order and s.p_free >= 1, cache=cache, pictures=s.drop_pixels < 1)
-    variants = lambda one: AugmentedExamples(Augmented(items.train, one.augment, one.seed, one.transforms.split('+')), vocab, s.image_size, pictures=s.drop_pixels < 1)
-    val = Examples(some(items.val or items.train, s.seed, LOOK_FREE if s.in_order else LOOK), vocab, s.image_size)
+    vocab = _vocab(about, items, start, s)
+    learns_from, val = _examples(items, vocab, s, cache)
     if not start and len(items.train) <= MICRO[0] and not s.in_order: tell('few sections: --init base begins with the bundled weights instead of none')
     if len(val) == LOOK: tell(f'each round is judged by {LOOK:,} sections, drawn once')
-    members = [member_settings(s, k, settled()) for k in range(s.members)]
-    begin = lambda one: _begin(start, vocab, one, about.boxes, s.drop_pixels < 1 and about.pictures, tell if one is members[0] else lambda line: None)
-    name = name or (Path(items.path).name if items.path else 'run')
-    config = dict(data=str(data) if not isinstance(data, Items) else str(items.path), phase=row.name, time=time, init=str(init), split_given=items.split_given,
-                  splits={k: ids_of(getattr(items, k)) for k in ('train', 'val', 'test')}, settings=asdict(s))
-    run = Run.create(out, name, config, environment(seed=s.seed, data=data_fingerprint(items)))
+    run = Run.create(out, name or (Path(items.path).name if items.path else 'run'), _config(data, items, row, time, init, s), environment(seed=s.seed, data=data_fingerprint(items)))
     tell(f'run folder: {run.path}')
-    _train_members(run, begin, lambda one: variants(one) if one.augment > 1 else train, val, members, about.groups, time, workers, tell)
+    members = [member_settings(s, k, plain) for k in range(s.members)]
+    begin = lambda one: _begin(start, vocab, one, about.boxes, s.drop_pixels < 1 and about.pictures, tell if one is members[0] else lambda line: None)
+    _train_members(run, begin, learns_from, val, members, about.groups, time, workers, tell)
     if s.p_free < 1: plant(run, items.train, tell)
     _finish(run, val, s, tell, apart(items))
     return run
@@ -297,6 +315,7 @@ def plant(run:Run, sections, tell=print):
     save_weights(run.path/'weights'/'best.safetensors', model, vocab, s, meta['groups'])
     tell(f'trees: {N_TREES}, fitted on {len(known):,} sections; they count {s.trees:g}, the network {1 - s.trees:g}')
 
+# %% ../nbs/23_train.ipynb #23fin2
 def _finish(run, val, s, tell, separate):
     "Curves, calibrated confidence, and predictions over the validation screenshots."
     draw_curves(run.results).savefig(run.path/'curves.png', dpi=90)
@@ -375,13 +394,14 @@ def _repeat(path, folds, how, seed, which, tell): # scores of each fold, {id: (c
     return each, done, odds
 
 # %% ../nbs/23_train.ipynb #5f81db12
-FOLD_SCORES = ('element_f1', 'exact_match', 'type_f1', 'tree_similarity')
-
 def agreement(layouts, structure)->float|None: # 0 to 1; None for a single layout
     "How alike several answers to one section are: the mean F1 of elements (of types where there is no structure) over all pairs."
     pairs = [pool([counts(a, b, structure, free=structure is None)]) for i, a in enumerate(layouts) for b in layouts[:i]]
     each = [p['element_f1'] if p['element_f1'] is not None else p['type_f1'] for p in pairs]
     return float(np.mean([1. if v is None else v for v in each])) if each else None   # None: neither has any
+
+# %% ../nbs/23_train.ipynb #23fold1
+FOLD_SCORES = ('element_f1', 'exact_match', 'type_f1', 'tree_similarity')
 
 def _spread(values): return dict(mean=float(np.mean(values)), sd=float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
@@ -392,6 +412,7 @@ def _fold_table(done): # the scores of folds.json
         if whole: out[n] = dict(pooled=float(np.mean(whole)), **_spread(all_folds), folds=all_folds, repeats=dict(pooled=whole, sd=_spread(whole)['sd']))
     return out
 
+# %% ../nbs/23_train.ipynb #23fold3
 def _tell_folds(final, sections, seeds, done, tell):
     about, first = _fold_table(done), done[0][1]
     alike = {s.id: agreement([answers[s.id][1] for _, answers in done], s.structure) for s in sections} if len(done) > 1 else {}
