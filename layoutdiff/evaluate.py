@@ -255,6 +255,7 @@ def without_trees(run:Run)->Run:
     alone.loaded[0].trees = None
     return alone
 
+# %% ../nbs/25_evaluate.ipynb #25every
 def _everyone(run, mine, train, free, given, steps, baselines, seed, tell, shown): # (name, function to predict with), one after the other
     yield 'model', lambda: _model(run, steps, given, seed, shown)
     yield 'model_1_step', lambda: _model(run, 1, given, seed, shown)
@@ -293,6 +294,21 @@ def evaluate(run,                   # a run folder, a `Run`, or the word base
         path.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
     return out
 
+# %% ../nbs/25_evaluate.ipynb #25doubt
+def _doubts(run, items, mine, same, split, name, leaked, groups, n):
+    "What a reader of the scores must know."
+    if name != split: yield f'the data have no {split} split: {name} is scored'
+    if same and not items.split_given and mine: yield "the data came unsplit: the split is the run's own"
+    if name == 'val' and same: yield 'val chose the best weights: scores on it are optimistic'
+    if leaked: yield f'{leaked} of {n} sections also occur in training: leak'
+    if groups: yield f'{groups} {name} groups also occur in training: leak'
+    if not mine: yield 'the training data are not there: leaks were looked for by group alone'
+    elif changed(run, mine): yield 'the training data are not what they were when the run was trained'
+
+def _unfit(sections, free):
+    odd = 0 if free else sum(bool(encode(s).reasons) for s in sections)
+    if odd: yield f'{odd} layouts do not fit a slot table exactly: nothing can be fully right on them'
+
 # %% ../nbs/25_evaluate.ipynb #5b263d19
 def _facts(run, items, mine, same, split, given, steps, seed, support):
     own = (run.config['splits'] if same and not items.split_given and mine else None)
@@ -303,16 +319,7 @@ def _facts(run, items, mine, same, split, given, steps, seed, support):
     settings, meta = run.loaded[2:]
     ids = run.config['splits']['train'] if same else ()
     leaked, groups = find_leaks(sections, mine.train if mine else (), ids, meta.get('groups', ()))
-    if name != split: notes.append(f'the data have no {split} split: {name} is scored')
-    if own: notes.append("the data came unsplit: the split is the run's own")
-    if name == 'val' and same: notes.append('val chose the best weights: scores on it are optimistic')
-    if leaked: notes.append(f'{len(leaked)} of {len(sections)} sections also occur in training: leak')
-    if groups: notes.append(f'{len(groups)} {name} groups also occur in training: leak')
-    if not mine: notes.append('the training data are not there: leaks were looked for by group alone')
-    elif changed(run, mine): notes.append('the training data are not what they were when the run was trained')
-    odd = 0 if free else sum(bool(encode(s).reasons) for s in sections)
-    if odd: notes.append(f'{odd} layouts do not fit a slot table exactly: nothing can be fully right on them')
-    notes += [baseline_train(mine, items, sections)[1], *told]
+    notes += [*_doubts(run, items, mine, same, split, name, len(leaked), len(groups), len(sections)), *_unfit(sections, free), baseline_train(mine, items, sections)[1], *told]
     facts = dict(run=run.path.as_posix(), data=str(items.path), fingerprint=fingerprint(sections), split=name, given=list(given),
                  steps=settings.sample_steps if steps is None else steps, seed=seed, n_sections=len(sections),
                  groups=len({s.group for s in sections}), leaked_sections=leaked, leaked_groups=groups, notes=notes)
@@ -344,6 +351,7 @@ def _majority(train, truths, seed):
     learned = Counter(l for s in some(train, seed) if s.structure for l in encode(s).label) or Counter(l for t in truths for l in t or ())
     return max(learned, key=lambda k: (learned[k], k), default='')
 
+# %% ../nbs/25_evaluate.ipynb #25score
 def _score_all(out, run, mine, train, sections, free, baselines, seed, tell, shown):
     truths = [None if free else encode(s).label for s in sections]
     majority, longest = _majority(train, truths, seed), max(len(t or ()) for t in truths)
@@ -367,6 +375,7 @@ def _score_all(out, run, mine, train, sections, free, baselines, seed, tell, sho
         if name == 'model' and not free: _draw(run, tables, sections, truths, out)
         tell(_line(name, place[name]) + (f"; without leaks: {_line('', out['without_leaks'][name])}" if without else ''))
 
+# %% ../nbs/25_evaluate.ipynb #25draw
 def _draw(run, tables, sections, truths, out):
     title, out['reliability'] = f"{out['split']}, {len(sections)} sections", calibration_rows(tables, sections, truths)
     if run.path == BASE: return
@@ -392,6 +401,7 @@ def _markdown(rows, cell):
     lines = [f'| {ROW_NAMES.get(k, k)} | ' + ' | '.join(cell(s, c) for c in cols) + ' |' for k, s in rows.items()]
     return '\n'.join(['| | ' + ' | '.join(cols.values()) + ' |', '|---' * (len(cols) + 1) + '|', *lines])
 
+# %% ../nbs/25_evaluate.ipynb #25text
 def _shown_text(m): return f", shown labelled sections ({m['support']['asked']})" if 'support' in m else ''
 def _head(m): return f"{m['n_sections']} sections of {m['groups']} groups ({m['split']}), given {' and '.join(m['given'])}{_shown_text(m)}; "
 
