@@ -21,9 +21,10 @@ def main():
     p.add_argument('--runs', default='runs', help='folder of the runs')
     p.add_argument('--name', default='base')
     p.add_argument('--seed', type=int, default=0)
+    p.add_argument('--transforms', default=SETTINGS['transforms'], help='what is varied')
     p.add_argument('--keep', action='store_true', help='only train; leave the package as it is')
     a = p.parse_args()
-    run = fit(a.data, out=a.runs, name=a.name, seed=a.seed, workers=0, **SETTINGS)   # no worker: 12,160 variants fit in memory
+    run = fit(a.data, out=a.runs, name=a.name, seed=a.seed, workers=0, **{**SETTINGS, 'transforms': a.transforms})   # no worker: 12,160 variants fit in memory
     if not a.keep: bundle(run)
 
 
