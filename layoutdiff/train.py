@@ -136,7 +136,7 @@ def seed_all(seed:int):
 # %% ../nbs/23_train.ipynb #742185e7
 def draw_curves(rows:list)->Figure: # rows of results.csv
     "Losses and scores by round."
-    fig = Figure(figsize=(9, 3), layout='constrained')
+    fig = Figure(figsize=(8.5, 3), layout='constrained')
     left, right = fig.subplots(1, 2)
     get = lambda k: ([r['step'] for r in rows if k in r], [r[k] for r in rows if k in r])
     for k in ('train_loss', 'valid_loss'): left.plot(*get(k), label=k.replace('_', ' '))
