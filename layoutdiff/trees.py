@@ -81,7 +81,7 @@ def fit_trees(sections,     # list of `Section`, with layouts
     known = [s for s in sections if s.structure is not None]
     if not known: raise LayoutError('no section has a structure; trees read nodes. Set trees=0.')
     arrays, labels = [node_arrays(s) for s in known], [l for s in known for l in encode(s, vocab).label]
-    forest = ExtraTreesClassifier(N_TREES, max_features=.1, min_samples_leaf=2, random_state=seed, n_jobs=torch.get_num_threads())
+    forest = ExtraTreesClassifier(N_TREES, max_features=.3, random_state=seed, n_jobs=torch.get_num_threads())
     forest.fit(np.asfortranarray(np.vstack([node_features(a) for a in arrays])), labels)   # columns in one piece: half the time
     return Trees(float(share), any(a['has_box'].any() for a in arrays), **as_tensors(forest, vocab.labels))
 
