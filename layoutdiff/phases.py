@@ -102,8 +102,8 @@ RANGES = dict(bs=(1, 4096), rounds=(1, 10_000), lr=(1e-7, 1), warmup=(0, .9), dr
 
 PICTURES = dict(in_order=True, p_free=1., drop_pixels=0., recolour=False, image_size=192, sample_steps=64, rounds=10, members=1, dropout=.15)
 
-MICRO = 200, dict(size='tiny', steps=350, wrap_weight=1., drop_names=.5, drop_tokens=.1)
-BEGUN = dict(steps=200, bs=12, drop_names=0., layer_decay=.7)   # where a micro run begins with another's weights
+MICRO = 200, dict(size='tiny', steps=350, wrap_weight=1., drop_names=.5, drop_tokens=.1, trees=.8)
+BEGUN = dict(steps=200, bs=12, drop_names=0., layer_decay=.7, trees=.5)   # where a micro run begins with another's weights
 
 def resolve(phase:Phase, n:int, pictures=False, begun=False, **overrides)->Settings: # nothing left to derive
     "The settings of a phase for `n` sections, with the user's overrides."

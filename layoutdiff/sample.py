@@ -81,7 +81,7 @@ def first_shares(model, batch)->Tensor: # (M, B); trees, where there are any, ar
     "How much each member counts before anything is written."
     networks, B = len(getattr(model, 'members', [model])), len(batch['mask'])
     trees = 0. if model.trees is None else float(model.trees.share.clamp(max=.999))
-    each = [(1 - trees) / networks] * networks + ([trees] if trees else [])
+    each = [(1 - trees) / networks] * networks + ([trees] if model.trees is not None else [])
     return torch.tensor(each, device=batch['mask'].device)[:, None].expand(-1, B)
 
 def member_shares(said:dict,    # label and wrap: (M, B, N, words) probabilities of each member; trees hold no wraps

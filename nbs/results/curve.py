@@ -4,6 +4,7 @@
 
 The themes of the train split are parted: six teach a base, as `base.py` makes the bundled one but with a third of its sections; the twelve others are drawn from. Scored on the test split, whose
 eleven themes nobody saw. Settings are those that a user gets; one member, no pixels, no validation: the end of training counts.
+Every run is scored without its trees, too. Where the file is of this commit already, it goes on where it ended.
 """
 import argparse
 import json
@@ -18,7 +19,7 @@ import torch
 
 from layoutdiff.baselines import fit_baseline
 from layoutdiff.data import Examples
-from layoutdiff.evaluate import scores_of, section_counts
+from layoutdiff.evaluate import scores_of, section_counts, without_trees
 from layoutdiff.items import Items, get_items
 from layoutdiff.run import Run, commit, environment
 from layoutdiff.sample import predict_tables
@@ -46,7 +47,8 @@ def main():
     p.add_argument('--runs', default='runs/curve')
     a = p.parse_args()
     torch.set_num_threads(1)
-    items, rows = get_items(a.data), []
+    kept = json.loads((HERE/'curve.json').read_text()) if (HERE/'curve.json').is_file() else {}
+    items, rows = get_items(a.data), kept.get('rows', []) if (kept.get('base'), kept.get('settings'), kept.get('commit')) == (BASE, PLAIN, commit()) else []   # it goes on where it ended
     old, new = parted(items.train)
     test, longest = items.test, max(len(s.structure) for s in items.test)
     truths = [encode(s).label for s in test]
@@ -54,21 +56,24 @@ def main():
     done = sorted(Path(a.runs).glob('old-*/weights/last.safetensors'))
     base = Run(done[-1].parent.parent) if done else fit(Items(train=old, val=items.val, split_given=True), out=a.runs, name='old', workers=0, **BASE)
 
-    def keep(name, n, seed, run, start):
+    def keep(name, n, seed, run, minutes):
         model, vocab, s, _ = run.loaded
-        minutes, scores = (time.monotonic() - start) / 60, score(predict_tables(model, Examples(test, vocab, s.image_size, pictures=False), s.sample_steps))
-        rows.append(dict(name=name, n=n, seed=seed, minutes=minutes, steps=s.steps, size=s.size, **{k: scores[k] for k in KEPT}))
+        scores = score(predict_tables(model, Examples(test, vocab, s.image_size, pictures=False), s.sample_steps))
+        rows.append(dict(name=name, n=n, seed=seed, minutes=minutes, steps=s.steps, size=s.size, trees=0 if model.trees is None else s.trees, **{k: scores[k] for k in KEPT}))
         print(name, n, seed, *(f'{k} {scores[k]:.3f}' for k in KEPT), f'{minutes:.1f} min', flush=True)
 
-    keep('base, untrained', 0, 0, base, time.monotonic())
+    if not rows: keep('base, untrained', 0, 0, base, 0.)
     command = 'python nbs/results/curve.py ' + shlex.join([{a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
     for seed in a.seeds:
         for n in a.numbers:
+            if any((r['n'], r['seed'], r['name']) == (n, seed, 'forest') for r in rows): continue
             few = random.Random(seed).sample(sorted(new, key=lambda s: s.id), n)
             for name, init in (('from scratch', 'none'), ('base', base.path)):
                 start = time.monotonic()
                 run = fit(Items(train=few, val=few[:200], split_given=True), out=a.runs, name=f'{name[:4]}-{n}-{seed}', init=init, tell=lambda line: None, seed=seed, workers=0, **PLAIN)
-                keep(name, n, seed, run, start)
+                minutes = (time.monotonic() - start) / 60
+                keep(name, n, seed, run, minutes)
+                keep(f'{name}, no trees', n, seed, without_trees(run), minutes)
             start, scores = time.monotonic(), score(fit_baseline('forest', few, seed=seed)(test))
             rows.append(dict(name='forest', n=n, seed=seed, minutes=(time.monotonic() - start) / 60, **{k: scores[k] for k in KEPT}))
             print('forest', n, seed, *(f'{k} {scores[k]:.3f}' for k in KEPT), flush=True)
