@@ -171,7 +171,7 @@ def test_training_fits_it_on_other_sections_only(items, tmp_path):
     run = fit(Items(train=items.train[:5], val=items.val[:3], split_given=True), tmp_path, tell=told.append, **short)
     model, vocab, s, meta = open_run(run.path).loaded
     again = fit_temperature([label_odds(model, Examples(items.val[:3], vocab, s.image_size), s.sample_steps)], s.smoothing * (1 - s.trees))
-    assert model.cfg.conf_smoothing == s.smoothing * (1 - s.trees) > 0                              # trees learn from labels as they are
+    assert s.smoothing > 0 and model.cfg.conf_smoothing == pytest.approx(s.smoothing * (1 - s.trees))                              # trees learn from labels as they are
     assert model.cfg.conf_temperature == pytest.approx(again) != 1 and meta['groups'] == sorted({o.group for o in items.train[:5]})
     assert any(l.startswith('confidence: temperature') for l in told)
     same = fit(Items(train=items.train[:5], val=items.train[:5], split_given=True), tmp_path, tell=told.append, init=run.path, **short)

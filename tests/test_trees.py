@@ -10,6 +10,7 @@ from layoutdiff.core import Structure
 from layoutdiff.data import Examples, collate
 from layoutdiff.evaluate import without_trees
 from layoutdiff.items import Items, get_items
+from layoutdiff.phases import get_phase, resolve
 from layoutdiff.run import Run
 from layoutdiff.sample import predict_tables
 from layoutdiff.slots import Vocab
@@ -52,7 +53,7 @@ def test_the_same_as_scikit_learn(seed):
 
 def test_kept_in_the_weights(run, items):
     again = Run(run.path)
-    assert run.loaded[0].trees is not None and float(again.loaded[0].trees.share) == .5
+    assert run.loaded[0].trees is not None and float(again.loaded[0].trees.share) == pytest.approx(.8)   # few sections, from nothing
     assert [t.label for t in answers(run, items.test)] == [t.label for t in answers(again, items.test)]
 
 
@@ -95,3 +96,15 @@ def test_what_is_shown_counts_beside_them(run, items):
     shown = Examples(items.train[:3], vocab, s.image_size)
     found = predict_tables(model, Examples(items.test, vocab, s.image_size), 2, support=shown)
     assert all(len(t.label) == len(s.structure) for t, s in zip(found, items.test))
+
+
+@pytest.mark.parametrize('n, begun, share', [(5, False, .8), (200, False, .8), (200, True, .5), (201, False, .5), (2_000, True, .5), (2_001, False, 0.)])
+def test_how_much_they_count(n, begun, share):
+    assert resolve(get_phase('auto', n), n, begun=begun).trees == share
+    assert resolve(get_phase('auto', n), n, begun=begun, trees=.3).trees == .3
+
+
+def test_trees_that_count_nothing_change_nothing(run, items):
+    deaf, alone = Run(run.path), without_trees(run)
+    deaf.loaded[0].trees.share.fill_(0.)
+    assert [t.label for t in answers(deaf, items.test)] == [t.label for t in answers(alone, items.test)]

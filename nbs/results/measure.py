@@ -32,7 +32,7 @@ from layoutdiff.run import Run, commit, environment
 from layoutdiff.sample import predict_tables
 from layoutdiff.slots import decode, encode
 from layoutdiff.shards import labelled
-from layoutdiff.train import calibrate, fit, fit_memory, odds_of, refit
+from layoutdiff.train import calibrate, fit, fit_memory, odds_of, plant, refit
 
 HERE = Path(__file__).parent
 
@@ -74,6 +74,7 @@ def measure_sections30(data, seeds, runs, settings, onepass):
         rows, order = {}, []
         for k, (train, test) in enumerate(split_items(sections, k=5, seed=seed)):
             run = trained(f's30-seed{seed}-fold{k}', Items(train=train, val=train, split_given=True), runs, seed=seed, **settings)   # too few to spare a validation
+            if run.loaded[2].trees: plant(run, train)   # again, for runs that were kept from before trees grew to the end
             truths, longest = [encode(s).label for s in test], max(len(s.structure) for s in sections)
             labels = [l for s in train for l in encode(s).label]
             majority = max(sorted(set(labels)), key=labels.count)
