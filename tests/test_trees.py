@@ -98,7 +98,7 @@ def test_what_is_shown_counts_beside_them(run, items):
     assert all(len(t.label) == len(s.structure) for t, s in zip(found, items.test))
 
 
-@pytest.mark.parametrize('n, begun, share', [(5, False, .8), (200, False, .8), (200, True, .5), (201, False, .5), (2_000, True, .5), (2_001, False, 0.)])
+@pytest.mark.parametrize('n, begun, share', [(5, False, .8), (9, True, .35), (10, True, .5), (200, False, .8), (200, True, .5), (201, False, .5), (2_000, True, .5), (2_001, False, 0.)])
 def test_how_much_they_count(n, begun, share):
     assert resolve(get_phase('auto', n), n, begun=begun).trees == share
     assert resolve(get_phase('auto', n), n, begun=begun, trees=.3).trees == .3
