@@ -89,7 +89,7 @@ def measure_sections30(data, seeds, runs, settings, onepass):
         scored = {name: scores_of(r, order) for name, r in rows.items()}
         facts = dict(n_sections=len(order), groups=len(set(order)), split='5-fold, each section out of fold', given=list(given), steps=s.sample_steps, notes=[])
         ours = {k: scored.pop(k) for k in ('model', 'model_1_step', 'model_without_trees') if k in scored}
-        out.append(dict(facts, **ours, baselines=scored, without_leaks=None))
+        out.append(dict(facts, **ours, baselines=scored, without_leaks=None, wrong=[g for r, g in zip(rows['model'], order) if not r['exact']]))
     return {'sections30': out}
 
 
