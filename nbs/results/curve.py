@@ -48,7 +48,9 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(1)
     kept = json.loads((HERE/'curve.json').read_text()) if (HERE/'curve.json').is_file() else {}
-    items, rows = get_items(a.data), kept.get('rows', []) if (kept.get('base'), kept.get('settings'), kept.get('commit')) == (BASE, PLAIN, commit()) else []   # it goes on where it ended
+    at = commit().rstrip('+')   # its own file may lie changed
+    same = (kept.get('base'), kept.get('settings'), kept.get('commit')) == (BASE, PLAIN, at)
+    items, rows = get_items(a.data), kept['rows'] if same else []
     old, new = parted(items.train)
     test, longest = items.test, max(len(s.structure) for s in items.test)
     truths = [encode(s).label for s in test]
@@ -78,7 +80,7 @@ def main():
             rows.append(dict(name='forest', n=n, seed=seed, minutes=(time.monotonic() - start) / 60, **{k: scores[k] for k in KEPT}))
             print('forest', n, seed, *(f'{k} {scores[k]:.3f}' for k in KEPT), flush=True)
             about = dict(old=len(old), old_themes=len({s.group for s in old}), drawn_from=len(new), n_test=len(test), test_themes=len({s.group for s in test}))
-            out = dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), base=BASE, settings=PLAIN, **about, rows=rows)
+            out = dict(command=command, commit=at, seeds=a.seeds, environment=environment(), base=BASE, settings=PLAIN, **about, rows=rows)
             (HERE/'curve.json').write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
 
 
