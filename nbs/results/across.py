@@ -82,6 +82,7 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(1)
     base, wp, sections, rows = open_run(a.base), get_items(a.wp).train, distinct(get_items(a.data)).all, []
+    at = commit()
     command = 'python nbs/results/across.py ' + shlex.join([{a.wp: 'WP', a.data: 'DATA', a.runs: 'RUNS', a.base: a.base if a.base == 'base' else 'RUN'}.get(x, x) for x in sys.argv[1:]])
     for seed in a.seeds:
         pool, test = drawn(sections, seed)
@@ -92,7 +93,7 @@ def main():
                 rows.append(dict(seed=seed, k=k, name=name, seconds=time.monotonic() - start, **scores))
                 start = time.monotonic()
                 print(seed, k, name, *(f'{c} {scores[c]:.3f}' for c in ('content_f1', 'element_f1', 'exact_match', 'node_accuracy')), flush=True)
-        out = dict(command=command, commit=commit(), seeds=a.seeds[:a.seeds.index(seed) + 1], environment=environment(), base=asdict(base.loaded[2]), settings=ONE, rows=rows)
+        out = dict(command=command, commit=at, seeds=a.seeds[:a.seeds.index(seed) + 1], environment=environment(), base=asdict(base.loaded[2]), settings=ONE, rows=rows)
         (HERE/a.out).write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
 
 
