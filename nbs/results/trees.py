@@ -10,7 +10,6 @@ import json
 import random
 import shlex
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +68,8 @@ def main():
 
         keep(None, share=0)
         for features, leaf in GROWN:
-            start, boxes = time.monotonic(), any(o.box for x in few for o in x.structure)
-            forest = grown(few, vocab, features, leaf, seed)
-            seconds = time.monotonic() - start
-            for share in SHARES: keep(Trees(share, boxes, **forest), features=features, leaf=leaf, share=share, seconds=seconds)
+            forest, boxes = grown(few, vocab, features, leaf, seed), any(o.box for x in few for o in x.structure)
+            for share in SHARES: keep(Trees(share, boxes, **forest), features=features, leaf=leaf, share=share)
         (HERE/'trees.json').write_text(json.dumps(dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), n_val=len(val), rows=rows), indent=1) + '\n', encoding='utf-8')
 
 
