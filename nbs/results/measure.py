@@ -43,6 +43,13 @@ def trained(name, data, runs, **settings):
     return Run(done[-1].parent.parent) if done else fit(data, out=runs, name=name, **settings)
 
 
+def trees_alone(run, sections, given=('structure', 'screenshot')):
+    "What a run writes where its trees have all of the say but a thousandth; wraps are the networks'."
+    model, vocab, s, _ = Run(run.path).loaded
+    model.trees.share.fill_(1.)
+    return predict_tables(model, Examples(sections, vocab, s.image_size), 1, given)
+
+
 def measure_wp(data, seeds, runs, settings, onepass):
     "Train on train, score on test: the model for every seed, the baselines beside it."
     out, val = [], labelled(get_items(data).val)
@@ -51,7 +58,9 @@ def measure_wp(data, seeds, runs, settings, onepass):
         fit_memory(run, val)   # again, for runs that were kept from before it was fitted
         calibrate(run, [odds_of(run, val)])
         scores = evaluate(run, data, baselines=[b for b in BASELINES if b != 'onepass' or seed in onepass], seed=seed)
-        out.append(dict(scores, run=run.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], memory=str(run.loaded[0].cfg.memory), data='wp-sections', rounds=run.results, settings=run.config['settings']))
+        test = labelled(get_items(data).test)
+        alone = scores_of([section_counts(t, o, encode(o).label) for t, o in zip(trees_alone(run, test), test)], [o.group for o in test])
+        out.append(dict(scores, trees_alone=alone, run=run.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], memory=str(run.loaded[0].cfg.memory), data='wp-sections', rounds=run.results, settings=run.config['settings']))
     return {'wp': out}
 
 
@@ -81,6 +90,7 @@ def measure_sections30(data, seeds, runs, settings, onepass):
             model, vocab, s, _ = run.loaded
             answers = {name: predict_tables(model, Examples(test, vocab, s.image_size), n, given, seed=seed) for name, n in (('model', s.sample_steps), ('model_1_step', 1))}
             if model.trees is not None: answers['model_without_trees'] = predict_tables(without_trees(run).loaded[0], Examples(test, vocab, s.image_size), s.sample_steps, given, seed=seed)
+            if model.trees is not None: answers['trees_alone'] = trees_alone(run, test, given)
             for name in BASELINES:
                 more = dict(run=run, val=train, given=given) if name == 'onepass' else {}
                 if name != 'onepass' or seed in onepass: answers[name] = fit_baseline(name, train, False, seed, **more)(test)
@@ -88,7 +98,7 @@ def measure_sections30(data, seeds, runs, settings, onepass):
             order += [s.group for s in test]
         scored = {name: scores_of(r, order) for name, r in rows.items()}
         facts = dict(n_sections=len(order), groups=len(set(order)), split='5-fold, each section out of fold', given=list(given), steps=s.sample_steps, notes=[])
-        ours = {k: scored.pop(k) for k in ('model', 'model_1_step', 'model_without_trees') if k in scored}
+        ours = {k: scored.pop(k) for k in ('model', 'model_1_step', 'model_without_trees', 'trees_alone') if k in scored}
         out.append(dict(facts, **ours, baselines=scored, without_leaks=None, wrong=[g for r, g in zip(rows['model'], order) if not r['exact']]))
     return {'sections30': out}
 
