@@ -110,8 +110,9 @@ def resolve(phase:Phase, n:int, pictures=False, begun=False, **overrides)->Setti
     "The settings of a phase for `n` sections, with the user's overrides."
     given = {k: cast(k, v) for k, v in overrides.items()}
     pictures = pictures or given.get('p_free') == 1
-    few = {**MICRO[1], **(BEGUN if begun else {}), **(HANDFUL[1] if begun and n <= HANDFUL[0] else {})} if n <= MICRO[0] and phase is PHASES[0] and not pictures else {}
-    s = replace(Settings(), **{**phase.settings, **few, **(PICTURES if pictures else {}), **given})
+    few = {**MICRO[1], **(BEGUN if begun else {}), **(HANDFUL[1] if begun and n <= HANDFUL[0] else {})}
+    micro = n <= MICRO[0] and phase is PHASES[0] and not pictures
+    s = replace(Settings(), **{**phase.settings, **(few if micro else {}), **(PICTURES if pictures else {}), **given})
     for k, (low, high) in RANGES.items():
         if not low <= getattr(s, k) <= high: raise LayoutError(f'setting {k}={getattr(s, k)} is out of range: allowed are {low} to {high}.')
     return replace(s, steps=s.steps or min(6_000, max(500, n)))

@@ -75,13 +75,15 @@ N_TREES, SHARE, MOST = 100, .5, 3000   # MOST: sections that a classifier learns
 def fit_trees(sections,     # list of `Section`, with layouts
               vocab:Vocab,
               share=SHARE,  # how much the trees count beside the network, 0 to 1
-              seed=0
+              seed=0,
+              features=.3,  # share of the numbers that a split may choose from
+              leaf=1        # fewest nodes in a leaf
              )->Trees:
     "Fit a forest on the nodes of sections that have a structure."
     known = [s for s in sections if s.structure is not None]
     if not known: raise LayoutError('no section has a structure; trees read nodes. Set trees=0.')
     arrays, labels = [node_arrays(s) for s in known], [l for s in known for l in encode(s, vocab).label]
-    forest = ExtraTreesClassifier(N_TREES, max_features=.3, random_state=seed, n_jobs=torch.get_num_threads())
+    forest = ExtraTreesClassifier(N_TREES, max_features=features, min_samples_leaf=leaf, random_state=seed, n_jobs=torch.get_num_threads())
     forest.fit(np.asfortranarray(np.vstack([node_features(a) for a in arrays])), labels)   # columns in one piece: half the time
     return Trees(float(share), any(a['has_box'].any() for a in arrays), **as_tensors(forest, vocab.labels))
 

@@ -52,13 +52,13 @@ def trees_alone(run, sections, given=('structure', 'screenshot')):
 
 def measure_wp(data, seeds, runs, settings, onepass):
     "Train on train, score on test: the model for every seed, the baselines beside it."
-    out, val = [], labelled(get_items(data).val)
+    items, out = get_items(data), []
+    val, test = labelled(items.val), labelled(items.test)
     for seed in seeds:
         run = trained(f'wp-seed{seed}', data, runs, seed=seed, **settings)
         fit_memory(run, val)   # again, for runs that were kept from before it was fitted
         calibrate(run, [odds_of(run, val)])
         scores = evaluate(run, data, baselines=[b for b in BASELINES if b != 'onepass' or seed in onepass], seed=seed)
-        test = labelled(get_items(data).test)
         alone = scores_of([section_counts(t, o, encode(o).label) for t, o in zip(trees_alone(run, test), test)], [o.group for o in test])
         out.append(dict(scores, trees_alone=alone, run=run.path.name, trained_at=json.loads((run.path/'env.json').read_text())['commit'], memory=str(run.loaded[0].cfg.memory), data='wp-sections', rounds=run.results, settings=run.config['settings']))
     return {'wp': out}
@@ -89,8 +89,9 @@ def measure_sections30(data, seeds, runs, settings, onepass):
             majority = max(sorted(set(labels)), key=labels.count)
             model, vocab, s, _ = run.loaded
             answers = {name: predict_tables(model, Examples(test, vocab, s.image_size), n, given, seed=seed) for name, n in (('model', s.sample_steps), ('model_1_step', 1))}
-            if model.trees is not None: answers['model_without_trees'] = predict_tables(without_trees(run).loaded[0], Examples(test, vocab, s.image_size), s.sample_steps, given, seed=seed)
-            if model.trees is not None: answers['trees_alone'] = trees_alone(run, test, given)
+            if model.trees is not None:
+                answers['model_without_trees'] = predict_tables(without_trees(run).loaded[0], Examples(test, vocab, s.image_size), s.sample_steps, given, seed=seed)
+                answers['trees_alone'] = trees_alone(run, test, given)
             for name in BASELINES:
                 more = dict(run=run, val=train, given=given) if name == 'onepass' else {}
                 if name != 'onepass' or seed in onepass: answers[name] = fit_baseline(name, train, False, seed, **more)(test)

@@ -12,31 +12,23 @@ import shlex
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from curve import parted
-from sklearn.ensemble import ExtraTreesClassifier
+from measure import trained
 
-from layoutdiff.data import Examples, node_arrays
+from layoutdiff.data import Examples
 from layoutdiff.evaluate import scores_of, section_counts
 from layoutdiff.items import Items, get_items
-from layoutdiff.run import Run, commit, environment
+from layoutdiff.run import commit, environment
 from layoutdiff.sample import predict_tables
 from layoutdiff.shards import labelled
 from layoutdiff.slots import encode
-from layoutdiff.train import fit
-from layoutdiff.trees import N_TREES, Trees, as_tensors, node_features
+from layoutdiff.trees import fit_trees
 
 HERE = Path(__file__).parent
 GROWN = (.1, 2), (.1, 1), (.3, 2), (.3, 1), (.5, 1)   # share of the numbers that a split may choose from, fewest nodes in a leaf
 SHARES = .35, .5, .65, .8, .999
 KEPT = ('node_accuracy', 'element_f1', 'exact_match')
-
-
-def grown(sections, vocab, features, leaf, seed):
-    "A forest of another kind than `fit_trees` grows, as tensors."
-    x, y = np.asfortranarray(np.vstack([node_features(node_arrays(s)) for s in sections])), [l for s in sections for l in encode(s, vocab).label]
-    return as_tensors(ExtraTreesClassifier(N_TREES, max_features=features, min_samples_leaf=leaf, random_state=seed).fit(x, y), vocab.labels)
 
 
 def main():
@@ -55,8 +47,7 @@ def main():
     for seed, n, init in ((s, n, i) for s in a.seeds for n in a.numbers for i in ('none', *([a.base] if a.base else []))):
         few, begun = random.Random(seed).sample(new, n), init != 'none'
         name = f"{'begun' if begun else 'scratch'}-{n}-{seed}"
-        done = sorted(Path(a.runs).glob(f'{name}-[0-9]*/weights/last.safetensors'))
-        run = Run(done[-1].parent.parent) if done else fit(Items(train=few, val=few, split_given=True), out=a.runs, name=name, init=init, tell=lambda line: None, seed=seed, workers=0, trees=0, drop_pixels=1, p_free=0, rounds=1)
+        run = trained(name, Items(train=few, val=few, split_given=True), a.runs, init=init, tell=lambda line: None, seed=seed, workers=0, trees=0, drop_pixels=1, p_free=0, rounds=1)
         model, vocab, s, _ = run.loaded
         examples = Examples(val, vocab, s.image_size, pictures=False)
 
@@ -68,8 +59,10 @@ def main():
 
         keep(None, share=0)
         for features, leaf in GROWN:
-            forest, boxes = grown(few, vocab, features, leaf, seed), any(o.box for x in few for o in x.structure)
-            for share in SHARES: keep(Trees(share, boxes, **forest), features=features, leaf=leaf, share=share)
+            forest = fit_trees(few, vocab, seed=seed, features=features, leaf=leaf)
+            for share in SHARES:
+                forest.share.fill_(share)
+                keep(forest, features=features, leaf=leaf, share=share)
         (HERE/'trees.json').write_text(json.dumps(dict(command=command, commit=commit(), seeds=a.seeds, environment=environment(), n_val=len(val), rows=rows), indent=1) + '\n', encoding='utf-8')
 
 
