@@ -36,6 +36,7 @@ CHANGES = {
     'nodes told of the room (on since)': {},   # measured anew, after `data.room` was built in
     'room, and trees beside (on since)': dict(trees=.5),
     'room and trees, all words of a section dropped, half of the time': dict(trees=.5, drop_names=.5),
+    'trees grown to the end (on since)': dict(trees=None),   # their share as phase 1 has it
     'gradual unfreezing': dict(unfreeze=.5),
     'lower rates for lower layers': dict(layer_decay=.7),
     'variance-aware loss': dict(variance_aware=True),
@@ -72,6 +73,11 @@ def parts(items, n, seed):
     return [(random.Random(seed).sample(sorted(items.train, key=lambda s: s.id), n), items.val)]
 
 
+def with_share(change, recipe, n):
+    "The change, with the trees' share of phase 1 where it names none."
+    return {k: resolve(get_phase('auto', n), n, begun='init' in recipe).trees if v is None else v for k, v in change.items()}
+
+
 def alters(change, recipe, n):
     "Is the change one, or has the recipe the same already?"
     told = asdict(resolve(get_phase('auto', n), n, begun='init' in recipe, **{'trees': 0, **{k: v for k, v in recipe.items() if k != 'init'}}))
@@ -93,7 +99,8 @@ def main():
     rows = [r for r in json.loads(path.read_text())['rows'] if r['recipe'] == recipe] if path.is_file() else []
     done = {(r['name'], r['seed']) for r in rows}
     changes = {k: v for k, v in CHANGES.items() if k not in ONLY_BEGUN} if a.n else {**CHANGES, **ONLY_FEW}
-    changes = {k: changes[k] for k in a.rows or changes if alters(changes[k], recipe, a.n or 24)}
+    changes = {k: with_share(changes[k], recipe, a.n or 24) for k in a.rows or changes}
+    changes = {k: v for k, v in changes.items() if alters(v, recipe, a.n or 24)}
     command = 'python nbs/results/ablate.py ' + shlex.join([{a.data: 'DATA', a.runs: 'RUNS'}.get(x, x) for x in sys.argv[1:]])
     for name, change in changes.items():
         for seed in (s for s in a.seeds if (name, s) not in done):
