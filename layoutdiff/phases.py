@@ -46,6 +46,7 @@ class Settings:
     zoom: float = 0.           # free slots: pictures shrink by up to this share, in width and height, and lie anywhere in the frame
     recolour: bool = True      # other colours for every picture, every time
     layer_decay: float = 1.    # rate of each level against the one above it; below 1 suits a model that begins with another's weights
+    halves: bool = False       # how far weights move from those they began with is chosen by training on each half of the sections; False: all the way
     unfreeze: float = 0.       # share of the run in which levels are let loose, from the top down; 0: all from the start
     ema: float = .998          # how slowly the averaged weights follow
     patience: int = 15         # rounds without a better element F1 before stopping
@@ -103,7 +104,7 @@ RANGES = dict(bs=(1, 4096), rounds=(1, 10_000), lr=(1e-7, 1), warmup=(0, .9), dr
 PICTURES = dict(in_order=True, p_free=1., drop_pixels=0., recolour=False, image_size=192, sample_steps=64, rounds=10, members=1, dropout=.15)
 
 MICRO = 200, dict(size='tiny', steps=350, wrap_weight=1., drop_names=.5, drop_tokens=.1, trees=.8)
-BEGUN = dict(steps=200, bs=12, drop_names=0., layer_decay=.7, trees=.5)   # where a micro run begins with another's weights
+BEGUN = dict(steps=200, bs=12, drop_names=0., layer_decay=.7, halves=True, trees=.5)   # where a micro run begins with another's weights
 HANDFUL = 9, dict(trees=.35)                                              # and has so few that trees of them know less than it does
 
 def resolve(phase:Phase, n:int, pictures=False, begun=False, **overrides)->Settings: # nothing left to derive
