@@ -5,7 +5,7 @@
     python nbs/results/ablate.py ../shared/data/wp-sections --n 1500 --seeds 0 1 2 --runs RUNS
     python nbs/results/ablate.py ../shared/data/wp-sections --n 1500 --steps 1500 --rows 'the recipe' 'weak dropout' 'one pass only' --runs RUNS    as many steps as a user gets
 
-Each row is the recipe with one thing changed; one member each, and no trees beside it but in the row that says so. With 24, every section is scored by the fold that did not see it; with more, the validation themes, unseen, are scored, since defaults are
+Each row is the recipe with one thing changed; one member each, no trees beside it and weights that keep all they learnt but in the rows that say so. With 24, every section is scored by the fold that did not see it; with more, the validation themes, unseen, are scored, since defaults are
 chosen by this table and the test themes must not choose. The end of training counts. The file is written after each row, and rows that it holds are not measured again, nor those that change nothing at a size.
 """
 import argparse
@@ -31,12 +31,14 @@ from layoutdiff.train import fit
 HERE = Path(__file__).parent
 FEW = dict(init='base', members=1, drop_pixels=1, p_free=0, steps=200, rounds=1, bs=12, lr=.002, drop_names=0, dropout=.3, drop_tokens=.1, layer_decay=1.)   # of 24 sections
 MANY = dict(members=1, drop_pixels=1, p_free=0, steps=500, rounds=1)   # of 200 and more: the rest as phase 1 has it
+PLAIN = dict(trees=0, halves=False)   # what was built in after most rows had been measured
 CHANGES = {
     'the recipe': {},
     'nodes told of the room (on since)': {},   # measured anew, after `data.room` was built in
     'room, and trees beside (on since)': dict(trees=.5),
     'room and trees, all words of a section dropped, half of the time': dict(trees=.5, drop_names=.5),
     'trees grown to the end (on since)': dict(trees=None),   # their share as phase 1 has it
+    'as far from the base as halves say (on since)': dict(halves=True),
     'gradual unfreezing': dict(unfreeze=.5),
     'lower rates for lower layers': dict(layer_decay=.7),
     'variance-aware loss': dict(variance_aware=True),
@@ -54,14 +56,14 @@ CHANGES = {
     'one pass only': dict(p_full=1.),
     'three members': dict(members=3)}
 ONLY_FEW = {'from scratch, tiny': dict(init='none', size='tiny', steps=350, bs=24)}
-ONLY_BEGUN = ('gradual unfreezing', 'lower rates for lower layers', 'room and trees, all words of a section dropped, half of the time')
+ONLY_BEGUN = ('as far from the base as halves say (on since)', 'gradual unfreezing', 'lower rates for lower layers', 'room and trees, all words of a section dropped, half of the time')
 KEPT = ('node_accuracy', 'element_f1', 'content_f1', 'exact_match')
 
 
 def taught(train, test, longest, seed, runs, **settings):
     "Counts of the test sections, and the seconds of training."
     start = time.monotonic()
-    model, vocab, s, _ = fit(Items(train=train, val=train[:200], split_given=True), out=runs, name='ablate', tell=lambda line: None, seed=seed, workers=0, **{'trees': 0, **settings}).loaded
+    model, vocab, s, _ = fit(Items(train=train, val=train[:200], split_given=True), out=runs, name='ablate', tell=lambda line: None, seed=seed, workers=0, **{**PLAIN, **settings}).loaded
     spent = time.monotonic() - start
     tables = predict_tables(model, Examples(test, vocab, s.image_size, pictures=False), s.sample_steps, ('structure',) if 'init' in settings else ('structure', 'screenshot'), seed=seed)
     return [section_counts(t, o, encode(o).label, 'wrapper', longest) for t, o in zip(tables, test)], spent
@@ -80,7 +82,7 @@ def with_share(change, recipe, n):
 
 def alters(change, recipe, n):
     "Is the change one, or has the recipe the same already?"
-    told = asdict(resolve(get_phase('auto', n), n, begun='init' in recipe, **{'trees': 0, **{k: v for k, v in recipe.items() if k != 'init'}}))
+    told = asdict(resolve(get_phase('auto', n), n, begun='init' in recipe, **{**PLAIN, **{k: v for k, v in recipe.items() if k != 'init'}}))
     return not change or any(told.get(k) != v for k, v in change.items())
 
 
