@@ -9,11 +9,13 @@ import json
 import shlex
 import sys
 import time
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from noise import look
 
 from layoutdiff.baselines import fit_baseline
 from layoutdiff.data import Examples
@@ -47,12 +49,25 @@ def drawn(sections, seed):
     return [sections[i] for i in order[:POOL]], [sections[i] for i in order[POOL:]]
 
 
-def scored(tables, test):
-    "Scores, and how many nodes are wrong; of these, divs that are a wrapper here and merged into a chain there."
+def said(few):
+    "The labels that examples give to each tag with these classes, digits folded."
+    out = defaultdict(set)
+    for s in few:
+        for n, l in zip(s.structure, encode(s).label): out[look(n)].add(l)
+    return out
+
+
+def what_is_said(labels, label): return 'nothing' if not labels else 'another label' if label not in labels else 'both' if len(labels) > 1 else 'this label'
+
+
+def scored(tables, test, few=()):
+    "Scores, and how many nodes are wrong; of these, divs that are a wrapper here and merged into a chain there; and what the examples say of all nodes by their names, and of the wrong ones."
     truths, longest = [encode(s).label for s in test], max(len(s.structure) for s in test)
     scores = scores_of([section_counts(t, s, y, 'wrapper', longest) for t, s, y in zip(tables, test, truths)], [s.group for s in test])
     wrong = [{a, b} for t, y in zip(tables, truths) for a, b in zip(t.label, y) if a != b]
-    return dict({k: scores[k] for k in KEPT}, wrong=len(wrong), wrong_wrapper_or_merged=wrong.count({'wrapper', 'merge'}))
+    names = said(few)
+    of = [(what_is_said(names.get(look(n)), b), a != b) for t, s, y in zip(tables, test, truths) for n, a, b in zip(s.structure, t.label, y)]
+    return dict({k: scores[k] for k in KEPT}, wrong=len(wrong), wrong_wrapper_or_merged=wrong.count({'wrapper', 'merge'}), said=Counter(w for w, _ in of), wrong_said=Counter(w for w, bad in of if bad))
 
 
 def everyone(base, wp, few, seed, runs):
@@ -89,7 +104,7 @@ def main():
         for k in a.examples:
             start = time.monotonic()
             for name, answer in everyone(base, wp, pool[:k], seed, a.runs):
-                scores = scored(answer(test), test)
+                scores = scored(answer(test), test, pool[:k])
                 rows.append(dict(seed=seed, k=k, name=name, seconds=time.monotonic() - start, **scores))
                 start = time.monotonic()
                 print(seed, k, name, *(f'{c} {scores[c]:.3f}' for c in ('content_f1', 'element_f1', 'exact_match', 'node_accuracy')), flush=True)
