@@ -4,7 +4,7 @@
 
 The themes of the train split are parted: six teach a base, as `base.py` makes the bundled one but with a third of its sections; the twelve others are drawn from. Scored on the test split, whose
 eleven themes nobody saw. Settings are those that a user gets; one member, no pixels, no validation: the end of training counts.
-Every run is scored without its trees, too; those begun with the base a second time with all that they learnt (`halves=False`). Where the file is of this commit already, it goes on where it ended.
+Every run is scored without its trees, too; those begun with the base, where so few are halved, a second time with all that they learnt (`halves=False`). Where the file is of this commit already, it goes on where it ended.
 """
 import argparse
 import json
