@@ -1164,7 +1164,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'layoutdiff.train.make_dls': ('train.html#make_dls', 'layoutdiff/train.py'),
                                   'layoutdiff.train.make_learner': ('train.html#make_learner', 'layoutdiff/train.py'),
                                   'layoutdiff.train.must_validate': ('train.html#must_validate', 'layoutdiff/train.py'),
-                                  'layoutdiff.train.n_right': ('train.html#n_right', 'layoutdiff/train.py'),
                                   'layoutdiff.train.odds_of': ('train.html#odds_of', 'layoutdiff/train.py'),
                                   'layoutdiff.train.param_groups': ('train.html#param_groups', 'layoutdiff/train.py'),
                                   'layoutdiff.train.plant': ('train.html#plant', 'layoutdiff/train.py'),

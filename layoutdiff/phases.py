@@ -106,13 +106,13 @@ PICTURES = dict(in_order=True, p_free=1., drop_pixels=0., recolour=False, image_
 MICRO = 200, dict(size='tiny', steps=350, wrap_weight=1., drop_names=.5, drop_tokens=.1, trees=.8)
 BEGUN = dict(steps=200, bs=12, drop_names=0., layer_decay=.7, trees=.5)   # where a micro run begins with another's weights
 SCANT = 20, dict(halves=True)                                             # and has so few that following them may make it worse
-HANDFUL = 9, dict(trees=.35, **SCANT[1])                                  # or that trees of them know less than it does
+HANDFUL = 9, dict(trees=.35)                                              # and that trees of them know less than it does
 
 def resolve(phase:Phase, n:int, pictures=False, begun=False, **overrides)->Settings: # nothing left to derive
     "The settings of a phase for `n` sections, with the user's overrides."
     given = {k: cast(k, v) for k, v in overrides.items()}
     pictures = pictures or given.get('p_free') == 1
-    few = {**MICRO[1], **(BEGUN if begun else {}), **next((few for most, few in (HANDFUL, SCANT) if begun and n <= most), {})}
+    few = {**MICRO[1], **(BEGUN if begun else {}), **(SCANT[1] if begun and n <= SCANT[0] else {}), **(HANDFUL[1] if begun and n <= HANDFUL[0] else {})}
     micro = n <= MICRO[0] and phase is PHASES[0] and not pictures
     s = replace(Settings(), **{**phase.settings, **(few if micro else {}), **(PICTURES if pictures else {}), **given})
     for k, (low, high) in RANGES.items():

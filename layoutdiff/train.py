@@ -6,8 +6,8 @@
 __all__ = ['LOOK', 'LOOK_FREE', 'WAYS', 'LEAST', 'CALIBRATE', 'MEMORIES', 'CHOSEN', 'FOLD_SCORES', 'training_items', 'longest',
            'has_structures', 'some', 'data_fingerprint', 'BatchLoader', 'workers_for', 'make_dls', 'decay_groups',
            'param_groups', 'make_learner', 'seed_all', 'draw_curves', 'right_share', 'draw_predictions', 'fit',
-           'draw_back', 'n_right', 'how_far', 'fit_memory', 'odds_of', 'calibrate', 'apart', 'plant', 'must_validate',
-           'refit', 'fold_scores', 'fit_folds', 'agreement']
+           'draw_back', 'how_far', 'fit_memory', 'odds_of', 'calibrate', 'apart', 'plant', 'must_validate', 'refit',
+           'fold_scores', 'fit_folds', 'agreement']
 
 # %% ../nbs/23_train.ipynb #732c14e5
 import json
@@ -45,7 +45,7 @@ from .phases import MICRO, Settings, get_phase, member_settings, resolve
 from .run import Run, best_device, environment, fingerprint, load_weights, open_run, save_weights
 from .sample import GIVEN_NAMES, fit_temperature, label_odds, predict_tables
 from .shards import ShardSections, facts, get_data, ids_of, labelled, noted, split_data, take
-from .slots import decode, encode
+from .slots import decode
 from .trees import MOST, N_TREES, fit_trees
 
 # %% ../nbs/23_train.ipynb #75979fa0
@@ -282,11 +282,6 @@ def draw_back(model, old, vocab, old_vocab, alpha):
         begin_with(before, old, vocab, old_vocab)
         for p, q in zip(member.parameters(), before.parameters()): p.copy_(q.lerp(p, alpha))
 
-def n_right(model, vocab, s, sections)->int:
-    "How many nodes of sections have the right label, written in one step."
-    tables = predict_tables(model, Examples(sections, vocab, s.image_size), 1)
-    return sum(a == b for t, o in zip(tables, sections) for a, b in zip(t.label, encode(o).label))
-
 # %% ../nbs/23_train.ipynb #23stray3
 WAYS, LEAST = (.25, .5, .75, 1.), 4   # of the way from the old weights to the learnt; fewest sections that are halved
 
@@ -301,7 +296,8 @@ def how_far(sections, init, s, seconds=None, workers=None)->dict: # way -> nodes
             model, vocab, *_ = fit(Items(train=half, val=half, split_given=True), d, 'half', init=init, time=seconds, tell=lambda line: None, workers=workers, **alone).loaded
         for way in WAYS:
             draw_back(tried := deepcopy(model), start[0], vocab, start[1], way)
-            right[way] += n_right(tried, vocab, s, other)
+            odds, truth = label_odds(tried, Examples(other, vocab, s.image_size), 1)
+            right[way] += int((odds.argmax(-1) == truth).sum())
     return right
 
 # %% ../nbs/23_train.ipynb #23stray7
