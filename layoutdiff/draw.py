@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'WRONG', 'UNSURE', 'CONTAINERS', 'colour', 'node_key', 'unsure', 'Tree', 'draw_tree', 'Picture',
-           'draw_layout', 'mistakes', 'draw_pair', 'overlay']
+           'draw_layout', 'mistakes', 'draw_pair', 'show_sections', 'overlay']
 
 # %% ../nbs/03_draw.ipynb #ee6b72c6
 import colorsys
@@ -12,14 +12,18 @@ import html
 import math
 from collections import Counter
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from zlib import crc32
+
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 from PIL import Image
-from .core import PROPS, Layout, LayoutError
+
+from .core import PROPS, Layout
+from .pixels import open_picture
 from .slots import element_boxes, union
 
 # %% ../nbs/03_draw.ipynb #8f2ad371
@@ -106,10 +110,7 @@ def _extent(boxes):
 
 def _open(path):
     if path is None: return None
-    try: im = Image.open(path).convert('RGBA')
-    except OSError as e:
-        raise LayoutError(f'{path}: this screenshot cannot be opened ({e}); '
-                          'give a PNG, or leave screenshot out to draw on a blank sheet.') from e
+    with open_picture(path) as im: im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
 
 # %% ../nbs/03_draw.ipynb #957f7455
@@ -311,20 +312,46 @@ def mistakes(pred, true, structure=None)->tuple: # (indices of wrong elements in
     return lonely(p, t), lonely(t, p)
 
 # %% ../nbs/03_draw.ipynb #940d2252
+def _pair(section, pred): # the sheets of truth and prediction
+    true = section.layout or Layout([])
+    wrong, missed = mistakes(pred, true, section.structure)
+    return (_Sheet(section, true, missed, f'truth: {len(true)} elements, {len(missed)} missed'),
+            _Sheet(section, pred, wrong, f'prediction: {len(pred)} elements, {len(wrong)} wrong'))
+
 def draw_pair(section,
               pred,         # the predicted layout
               width:int=640 # of one picture, in pixels
              )->Picture:
     "The truth and the prediction beside each other, or below if they are wide; missed and wrong elements in red."
-    true = section.layout or Layout([])
-    wrong, missed = mistakes(pred, true, section.structure)
-    a = _Sheet(section, true, missed, f'truth: {len(true)} elements, {len(missed)} missed')
-    b = _Sheet(section, pred, wrong, f'prediction: {len(pred)} elements, {len(wrong)} wrong')
+    a, b = _pair(section, pred)
     if a.high > .55*a.wide or not any(a.boxes + b.boxes): width = min(width, 560)
     first = _parts(a, width, y=20, quiet=True)
     right, low = max(p[0] + p[2] for p in first), max(p[1] + p[3] for p in first)
     beside = a.high > .55*a.wide
     return _compose(first + _parts(b, width, x=right + 20 if beside else 0, y=20 if beside else low + 30, quiet=True))
+
+# %% ../nbs/03_draw.ipynb #9d3fdd5a
+def _grid(sheets, cols, width): # rows of `cols` sheets
+    out, y = [], 0
+    for k in range(0, len(sheets), cols):
+        x, low = 0, y
+        for sheet in sheets[k:k + cols]:
+            parts = _parts(sheet, width, x, y + 20, quiet=True)
+            out += parts
+            x, low = max(p[0] + p[2] for p in parts) + 20, max(low, *(p[1] + p[3] for p in parts))
+        y = low + 12
+    return out
+
+def show_sections(sections,    # any iterable of `Section`
+                  layouts=None, # predicted layouts, one a section; None: only the truth is drawn
+                  n:int=4,      # sections at most
+                  cols:int=2,   # sections in a row; a pair always fills its own
+                  width:int=360 # of one picture, in pixels
+                 )->Picture:
+    "Sections with their true layouts in a grid, or pairs of truth and prediction."
+    sections = list(islice(sections, n))
+    if layouts is not None: return _compose(_grid([sheet for s, l in zip(sections, layouts) for sheet in _pair(s, l)], 2, width))
+    return _compose(_grid([_Sheet(s, s.layout or Layout([]), title=s.id) for s in sections], cols, width))
 
 # %% ../nbs/03_draw.ipynb #aecc6a59
 def overlay(section,
