@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layoutdiff.core import LayoutError, Section
-from layoutdiff.data import Batches, Examples, code_key
+from layoutdiff.data import Batches, Examples, code_key, get_data, split_data
 from layoutdiff.items import SAMPLE, Items, get_items, split_items
-from layoutdiff.shards import (ShardItems, ShardSections, distinct_shards, facts, get_data, ids_of, index_shards, is_shards, load_index, pick, read_shards, split_data,
-                               write_shards)
+from layoutdiff.sections import SectionList, Sections, as_sections
+from layoutdiff.shards import ShardItems, ShardSections, index_shards, is_shards, load_index, read_shards, write_shards
 from layoutdiff.train import BatchLoader, fit, training_items
 
 
@@ -74,7 +74,7 @@ def test_parts_may_be_missing(tmp_path, items):
 def test_a_generator_is_enough_and_twins_get_ids(tmp_path, items):
     write_shards((replace(items.train[0], group='') for _ in range(3)), tmp_path/'s', per_shard=2)
     id = items.train[0].id
-    assert ids_of(get_data(tmp_path/'s').train) == [id, f'{id}~2', f'{id}~3']
+    assert get_data(tmp_path/'s').train.ids == [id, f'{id}~2', f'{id}~3']
 
 
 def test_what_cannot_be_written_is_set_aside(tmp_path, items):
@@ -82,7 +82,7 @@ def test_what_cannot_be_written_is_set_aside(tmp_path, items):
     bad = [replace(items.train[0], screenshot=tmp_path/'gone.png'), replace(items.train[1], screenshot=tmp_path/'no.png'), items.train[2]]
     write_shards(bad, tmp_path/'s')
     back = get_data(tmp_path/'s')
-    assert ids_of(back.train) == [items.train[2].id] and len(back.aside) == 2 and 'unreadable-image' in back.aside[1][1]
+    assert back.train.ids == [items.train[2].id] and len(back.aside) == 2 and 'unreadable-image' in back.aside[1][1]
     with pytest.raises(LayoutError, match='no section to write'): write_shards(bad[:2], tmp_path/'t')
 
 
@@ -95,17 +95,17 @@ def test_shards_are_rewritten_from_shards(shards, tmp_path):
 
 def test_index_answers_as_the_sections_do(shards, items):
     listed, lazy = list(repeated(items.all, 230)), get_data(shards).train
-    assert facts(lazy) == facts(listed) and facts(lazy[3:40]) == facts(listed[3:40])
+    assert lazy.facts() == as_sections(listed).facts() and as_sections(lazy[3:40]).facts() == as_sections(listed[3:40]).facts()
     assert lazy.groups == [s.group for s in listed] and lazy.n_nodes.tolist() == [len(s.structure) for s in listed]
-    a, b = split_data(Items(train=lazy), (.7, .2, .1), seed=5), split_items(Items(train=listed), (.7, .2, .1), seed=5)
-    assert all(ids_of(getattr(a, k)) == ids_of(getattr(b, k)) for k in ('train', 'val', 'test'))
-    assert ids_of(pick(lazy, ['s9', 'x', 's3'])) == ['s9', 's3'] and len(distinct_shards(lazy)) == len(distinct_shards(lazy[:50]))
+    a, b = split_data(Items(train=lazy), (.7, .2, .1), seed=5), get_data(split_items(Items(train=listed), (.7, .2, .1), seed=5))
+    assert all(getattr(a, k).ids == getattr(b, k).ids for k in ('train', 'val', 'test'))
+    assert lazy.by_ids(['s9', 'x', 's3']).ids == ['s9', 's3'] and len(lazy.distinct()) == len(lazy[:50].distinct()) == len(as_sections(listed).distinct())
 
 
 def test_index_from_tars_alone(mine):
     was = load_index(mine)
     for name in ('index.json', 'index.npz'): (mine/name).unlink()
-    assert is_shards(mine) and ids_of(get_data(mine).train) == was.ids
+    assert is_shards(mine) and get_data(mine).train.ids == was.ids
     now = load_index(mine)
     assert now.head == was.head and all((now.cols[k] == was.cols[k]).all() for k in was.cols)
 
@@ -176,7 +176,7 @@ def test_harm_takes_no_neighbour_along(shards, tmp_path_factory, data):
     block = data.draw(st.integers(0, int(max(c['pic_at'][mine] + c['pic_size'][mine])) // 512)) * 512
     raw[block:block + 512] = data.draw(st.sampled_from([os.urandom(512), b'\xff' * 512, b'x' * 512]))
     (folder/'train-00002.tar').write_bytes(raw)
-    found = set(ids_of(get_data(folder).train))
+    found = set(get_data(folder).train.ids)
     struck = {whole.ids[r] for r in mine if c['at'][r] - 512 <= block < c['pic_at'][r] + -(-c['pic_size'][r] // 512) * 512}
     assert {whole.ids[r] for r in mine} - struck <= found and len(struck) <= 1
 
@@ -244,13 +244,13 @@ def test_webdataset_writes_for_us(tmp_path, items):
 @pytest.fixture(scope='module')
 def examples(shards):
     lazy = get_data(shards).train
-    return Examples(lazy, facts(lazy).vocab, keep=0)
+    return Examples(lazy, lazy.facts().vocab, keep=0)
 
 
 def test_every_section_once_in_every_pass(examples):
     b = Batches(examples, bs=8, steps=7, seed=2)
-    n, seen = len(b._pass(0)), []
-    second = len(b._pass(1))
+    n, seen = len(b.draw(0)), []
+    second = len(b.draw(1))
     for epoch in range(-(-(n + second) // 7)):
         b.epoch = epoch
         b.plan()
@@ -261,14 +261,14 @@ def test_every_section_once_in_every_pass(examples):
 @pytest.mark.parametrize('world', [2, 3, 7])
 def test_ranks_share_a_pass(examples, world):
     ranks = [Batches(examples, bs=8, steps=1, p_free=.2, seed=1, rank=r, world=world) for r in range(world)]
-    parts = [r._pass(0) for r in ranks]
+    parts = [r.draw(0) for r in ranks]
     assert len({len(p) for p in parts}) == 1 and sorted(i for p in parts for rows, _ in p for i in rows) == list(range(230))
     alone = [Batches(examples, bs=8, rank=r, world=world) for r in range(world)]
     assert len({len(b) for b in alone}) == 1 and sorted(i for b in alone for rows in b.lists for i in rows) == list(range(230))
 
 
 def test_ranks_share_a_small_round(items):
-    ex = Examples(items.train, facts(items.train).vocab)
+    ex = Examples(items.train, as_sections(items.train).facts().vocab)
     whole, ranks = Batches(ex, bs=4, steps=10, p_free=.5), [Batches(ex, bs=4, steps=5, p_free=.5, rank=r, world=2) for r in range(2)]
     assert [b for pair in zip(ranks[0].lists, ranks[1].lists) for b in pair] == whole.lists
 
@@ -356,5 +356,5 @@ def test_fit_on_shards(tmp_path, shards, workers, monkeypatch):
 def test_batches_of_shards_are_those_of_their_sections(shards):
     lazy = get_data(shards).train[:40]
     listed = list(lazy)
-    a, b = (Batches(Examples(s, facts(s).vocab), bs=8) for s in (lazy, listed))
+    a, b = (Batches(Examples(s, as_sections(s).facts().vocab), bs=8) for s in (lazy, listed))
     assert a.lists == b.lists and all(torch.equal(a[i][0][k], b[i][0][k]) for i in range(len(a)) for k in a[i][0])
