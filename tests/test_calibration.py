@@ -16,12 +16,14 @@ from layoutdiff.data import Examples
 from layoutdiff.draw import UNSURE
 from layoutdiff.evaluate import calibration_rows, element_sureness, section_counts
 from layoutdiff.items import Items, get_items
+from layoutdiff.confidence import confidence, fit_temperature, tempered, unsmoothed
+from layoutdiff.ensemble import Ensemble, as_ensemble
 from layoutdiff.metrics import bootstrap, calibration_error, gaps, pool, reliability
-from layoutdiff.model import Ensemble, LayoutDiT, model_config
+from layoutdiff.model import LayoutDiT, ModelConfig, model_config
 from layoutdiff.phases import Settings
 from layoutdiff.predict import LayoutPredictor, predict_to
-from layoutdiff.run import Run, load_weights, open_run, save_weights
-from layoutdiff.sample import confidence, fit_temperature, label_odds, predict_tables, tempered, unsmoothed
+from layoutdiff.run import Checkpoint, Run, open_run
+from layoutdiff.sample import label_probs, predict_tables
 from layoutdiff.slots import SlotTable, Vocab, decode, encode
 from layoutdiff.train import apart, fit
 
@@ -49,7 +51,7 @@ def vocab(items): return Vocab.build(items.train)
 def run(tmp_path_factory, vocab):
     folder = tmp_path_factory.mktemp('run')
     (folder/'weights').mkdir()
-    save_weights(folder/'weights'/'best.safetensors', noisy_model(vocab), vocab, Settings(sample_steps=2))
+    Checkpoint(as_ensemble(noisy_model(vocab)), vocab, Settings(sample_steps=2), dict(groups=[])).save(folder/'weights'/'best.safetensors')
     return Run(folder)
 
 
@@ -80,27 +82,27 @@ def test_pooled_over_sections_is_the_same(answers, n):
 
 @quick
 @given(st.integers(0, 10_000), st.floats(.35, 4), st.integers(3, 12))
-def test_the_temperature_of_boasting_is_found(seed, T, words):
+def test_the_temperature_of_overconfidence_is_found(seed, T, words):
     g = torch.Generator().manual_seed(seed)
     honest = (2 * torch.randn(8000, words, generator=g)).softmax(-1)
     truth = torch.multinomial(honest, 1, generator=g)[:, 0]
-    told = tempered(honest.double(), 1 / T)
-    assert abs(math.log(fit_temperature([(told, truth)]) / T)) < .12
-    halves = [(told[:4000], truth[:4000]), (told[4000:], truth[4000:])]
-    assert abs(fit_temperature(halves) - fit_temperature([(told, truth)])) < 1e-3
+    sharp = tempered(honest.double(), 1 / T)
+    assert abs(math.log(fit_temperature([(sharp, truth)]) / T)) < .12
+    halves = [(sharp[:4000], truth[:4000]), (sharp[4000:], truth[4000:])]
+    assert abs(fit_temperature(halves) - fit_temperature([(sharp, truth)])) < 1e-3
 
 
 @quick
 @given(st.integers(0, 10_000), st.floats(.5, 3), st.floats(0, .2))
 def test_smoothing_is_taken_back_before(seed, T, smoothing):
-    "A boaster who was also taught to smooth: both are found, and the first word stays first."
+    "Overconfident, and trained with smoothing: both are found, and the first label stays first."
     g = torch.Generator().manual_seed(seed)
     honest = torch.randn(8000, 5, generator=g).double().softmax(-1)
     truth = torch.multinomial(honest, 1, generator=g)[:, 0]
-    told = (1 - smoothing) * tempered(honest, 1 / T) + smoothing / 5
-    assert torch.allclose(unsmoothed(told, smoothing), tempered(honest, 1 / T), atol=2e-6)
-    assert abs(math.log(fit_temperature([(told, truth)], smoothing) / T)) < .2
-    assert (unsmoothed(told, smoothing).argmax(-1) == told.argmax(-1)).all()
+    taught = (1 - smoothing) * tempered(honest, 1 / T) + smoothing / 5
+    assert torch.allclose(unsmoothed(taught, smoothing), tempered(honest, 1 / T), atol=2e-6)
+    assert abs(math.log(fit_temperature([(taught, truth)], smoothing) / T)) < .2
+    assert (unsmoothed(taught, smoothing).argmax(-1) == taught.argmax(-1)).all()
 
 
 def test_nothing_wrong_in_a_few_nodes_makes_nobody_certain():
@@ -135,47 +137,49 @@ def test_what_is_written_does_not_depend_on_it(items, vocab, T, given_):
     if not plain[0].free: assert all('empty' not in b.label for b in other)
 
 
-def test_the_odds_are_those_the_words_were_chosen_by(items, vocab):
+def test_the_probs_are_those_the_labels_were_chosen_by(items, vocab):
     model, few = noisy_model(vocab), Examples(items.test[:4], vocab, 32)
-    odds, truth = label_odds(model, few, 3)
+    probs, truth = label_probs(model, few, 3)
     tables = predict_tables(model, few, 3, bs=24)
-    assert len(odds) == len(truth) == sum(len(s.structure) for s in few.sections) and torch.allclose(odds.sum(-1), torch.ones(len(odds)))
+    assert len(probs) == len(truth) == sum(len(s.structure) for s in few.sections) and torch.allclose(probs.sum(-1), torch.ones(len(probs)))
     assert sorted(truth.tolist()) == sorted(vocab.labels.index(l) for s in few.sections for l in encode(s).label)
-    assert np.allclose(sorted(odds.max(-1).values.tolist()), sorted(c for t in tables for c in t.raw), atol=1e-6)
+    assert np.allclose(sorted(probs.max(-1).values.tolist()), sorted(c for t in tables for c in t.raw), atol=1e-6)
     bare = Examples([replace(s, structure=None) for s in items.test[:2]], vocab, 32)
-    assert len(label_odds(model, bare, 1)[1]) == 0 and fit_temperature([label_odds(model, bare, 1)]) == 1
+    assert len(label_probs(model, bare, 1)[1]) == 0 and fit_temperature([label_probs(model, bare, 1)]) == 1
 
 
 def test_given_words_are_certain():
-    odds = torch.tensor([[[.2, .8], [0., 0.]]])
-    assert confidence(odds, torch.tensor([[0, 1]]), torch.tensor([[[4.]]]))[0].tolist() == [pytest.approx(.2 ** .25 / (.2 ** .25 + .8 ** .25)), 1]
+    probs = torch.tensor([[[.2, .8], [0., 0.]]])
+    assert confidence(probs, torch.tensor([[0, 1]]), torch.tensor([[[4.]]]))[0].tolist() == [pytest.approx(.2 ** .25 / (.2 ** .25 + .8 ** .25)), 1]
 
 
 # ---- runs
 
 def test_it_is_kept_with_the_weights_and_old_weights_load(tmp_path, vocab):
-    model = noisy_model(vocab)
+    model = as_ensemble(noisy_model(vocab))
     model.cfg.conf_temperature = 1.7
-    save_weights(tmp_path/'new.safetensors', model, vocab, Settings())
-    assert load_weights(tmp_path/'new.safetensors')[0].cfg.conf_temperature == 1.7
+    Checkpoint(model, vocab, Settings(), dict(groups=[])).save(tmp_path/'new.safetensors')
+    assert Checkpoint.load(tmp_path/'new.safetensors').model.cfg.conf_temperature == 1.7
     with safe_open(tmp_path/'new.safetensors', 'pt') as f: meta, tensors = dict(f.metadata()), {k: f.get_tensor(k) for k in f.keys()}
     config = json.loads(meta['config'])
     for k in ('conf_temperature', 'conf_smoothing'): del config[k]                                  # as written before there was one
-    save_file(tensors, tmp_path/'old.safetensors', {**meta, 'config': json.dumps(config)})
-    old = load_weights(tmp_path/'old.safetensors')[0].cfg
-    assert (old.conf_temperature, old.conf_smoothing) == (1, 0)
+    save_file(tensors, tmp_path/'old.safetensors', {**meta, 'config': json.dumps({**config, 'memory': 3., 'support': True})})   # fields that are gone
+    old = Checkpoint.load(tmp_path/'old.safetensors').model
+    assert (old.cfg.conf_temperature, old.cfg.conf_smoothing) == (1, 0) and old.cfg == ModelConfig.from_dict(config)
+    assert all(torch.equal(a, b) for a, b in zip(old.parameters(), model.parameters()))
 
 
 def test_training_fits_it_on_other_sections_only(items, tmp_path):
     short, told = dict(steps=4, rounds=1, size='tiny', members=1), []
     run = fit(Items(train=items.train[:5], val=items.val[:3], split_given=True), tmp_path, tell=told.append, **short)
-    model, vocab, s, meta = open_run(run.path).loaded
-    again = fit_temperature([label_odds(model, Examples(items.val[:3], vocab, s.image_size), s.sample_steps)], s.smoothing * (1 - s.trees))
-    assert s.smoothing > 0 and model.cfg.conf_smoothing == pytest.approx(s.smoothing * (1 - s.trees))                              # trees learn from labels as they are
+    ckpt = open_run(run.path).checkpoint
+    model, vocab, s, meta = ckpt.model, ckpt.vocab, ckpt.settings, ckpt.meta
+    again = fit_temperature([label_probs(model, Examples(items.val[:3], vocab, s.image_size), s.sample_steps)], s.smoothing * (1 - s.trees))
+    assert s.smoothing > 0 and model.cfg.conf_smoothing == pytest.approx(s.smoothing * (1 - s.trees))  # trees learn from labels as they are
     assert model.cfg.conf_temperature == pytest.approx(again) != 1 and meta['groups'] == sorted({o.group for o in items.train[:5]})
     assert any(l.startswith('confidence: temperature') for l in told)
     same = fit(Items(train=items.train[:5], val=items.train[:5], split_given=True), tmp_path, tell=told.append, init=run.path, **short)
-    assert (same.loaded[0].cfg.conf_temperature, same.loaded[0].cfg.conf_smoothing) == (1, 0) and any('no separate validation' in l for l in told)   # not that of the run it began with
+    assert ((cfg := same.checkpoint.model.cfg).conf_temperature, cfg.conf_smoothing) == (1, 0) and any('no separate validation' in l for l in told)   # not that of the run it began with
 
 
 def test_same_names_are_not_the_same_sections(items):
@@ -237,51 +241,40 @@ def test_the_threshold_on_the_command_line(run, tmp_path, capsys):
     assert predict_verb.__defaults__[-1] == UNSURE
 
 
-# how much later sampling steps count
+# ---- how much later sampling steps count
 
-def told_by_step(model, right_later):
-    "Makes a model right but for half of the rows: of those it is unsure and wrong at first and right later, or right at first and wrong later."
-    forward = model.forward
-    def answer(batch, state, looked=None):
-        out, true = forward(batch, state, looked), batch['label'].clamp(min=0)
-        late, half = (state['t'] < 1)[:, None], torch.arange(true.shape[1])[None] % 2 == 1
-        label = torch.full_like(out['label'], -20.).scatter(-1, true[..., None], 0.)
-        doubt = label.scatter(-1, torch.where(true == 1, 2, 1)[..., None], .1)   # another word is a little likelier
-        label = torch.where((half & (late != right_later))[..., None], doubt, torch.where((half & ~late)[..., None], label / 20, label))
-        return {**out, 'label': label, 'wrap': torch.full_like(out['wrap'], -20.).scatter(-1, batch['wrap'].clamp(min=0)[..., None], 0.)}
-    model.forward = answer
-
-@pytest.mark.parametrize('right_later', [True, False])
-def test_later_steps_count_where_they_help(tmp_path, items, right_later, monkeypatch):
-    import layoutdiff.train as train
-    vocab, s = Vocab.build(items.all), Settings(sample_steps=2, image_size=32)
-    model = noisy_model(vocab)
-    told_by_step(model, right_later)
-    (tmp_path/'weights').mkdir()
-    run = Run(tmp_path)
-    monkeypatch.setattr(Run, 'loaded', property(lambda self: (model, vocab, s, dict(groups=[]))))
-    lines = []
-    gain = train.fit_memory(run, items.val, lines.append)
-    assert (model.cfg.memory < math.inf) == right_later
-    assert gain[math.inf][0] == 0 and (gain[0][0] > .5 if right_later else gain[0][0] < 0)
-    assert ('first answers stand' in lines[0]) != right_later
-
-def test_first_answer_stands(items):
-    vocab = Vocab.build(items.all)
-    model, examples = noisy_model(vocab), Examples(items.test[:4], vocab, 32)
-    model.cfg.memory = math.inf
+def test_with_html_the_first_answer_stands(items, vocab):
+    "A network is asked once, whatever the steps; the answer is that of one step."
+    model, asked = noisy_model(vocab), []
+    forward, examples = model.forward, Examples(items.test[:4], vocab, 32)
+    model.forward = lambda *args: asked.append(1) or forward(*args)
     many, one = (predict_tables(model, examples, n) for n in (6, 1))
-    assert [(t.label, t.wrap, t.conf) for t in many] == [(t.label, t.wrap, t.conf) for t in one]
-    model.cfg.memory = 0.
-    assert [t.label for t in predict_tables(model, examples, 6)] != [t.label for t in one]
+    assert [(t.label, t.wrap, t.conf) for t in many] == [(t.label, t.wrap, t.conf) for t in one] and len(asked) == 2
 
-def test_first_answers_are_asked_for_once(items):
-    "And with several networks the steps that follow still shift their shares."
-    vocab = Vocab.build(items.all)
+
+def test_free_slots_are_asked_in_every_step(items, vocab):
+    model, asked = noisy_model(vocab), []
+    forward, examples = model.forward, Examples(items.test[:4], vocab, 32)
+    with torch.no_grad(): model.box.weight.normal_(std=.05)
+    model.forward = lambda *args: asked.append(1) or forward(*args)
+    tables = [predict_tables(model, examples, n, given=('screenshot',)) for n in (6, 1)]
+    assert len(asked) == 7 and [t.box for t in tables[0]] != [t.box for t in tables[1]]
+
+
+def test_boxes_that_are_unknown_are_still_denoised(items, vocab):
+    "HTML without boxes: the labels are those of one step, the boxes take all steps."
+    bare = [replace(s, structure=Structure([replace(n, box=None) for n in s.structure])) for s in items.test[:3]]
+    model, examples = noisy_model(vocab), Examples(bare, vocab, 32)
+    with torch.no_grad(): model.box.weight.normal_(std=.05)
+    many, one = (predict_tables(model, examples, n) for n in (6, 1))
+    assert [t.label for t in many] == [t.label for t in one] and [t.box for t in many] != [t.box for t in one]
+
+
+def test_of_several_networks_later_steps_move_the_shares(items, vocab):
     both = Ensemble([noisy_model(vocab), noisy_model(vocab)]).eval()
     with torch.no_grad():
         for p in both.members[1].parameters(): p.add_(.05 * torch.randn(p.shape))
-    both.cfg.memory, asked, forward = math.inf, [], both.forward
+    asked, forward = [], both.forward
     both.forward = lambda *args: asked.append(1) or forward(*args)
     examples = Examples(items.test[:4], vocab, 32)
     many, one = (predict_tables(both, examples, n) for n in (6, 1))
@@ -289,10 +282,3 @@ def test_first_answers_are_asked_for_once(items):
     assert [t.conf for t in many] != [t.conf for t in one]
     same = Ensemble([both.members[0]] * 2).eval()
     assert [t.label for t in predict_tables(same, examples, 6)] == [t.label for t in predict_tables(same, examples, 1)]
-
-def test_fitted_weight_is_kept_with_the_weights(tmp_path, items):
-    vocab = Vocab.build(items.train)
-    model = noisy_model(vocab)
-    model.cfg.memory = math.inf
-    save_weights(tmp_path/'m.safetensors', model, vocab, Settings())
-    assert load_weights(tmp_path/'m.safetensors')[0].cfg.memory == math.inf
