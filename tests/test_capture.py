@@ -1,14 +1,15 @@
 "Pages served on localhost, good and bad, through a real Chromium."
 import threading, time
+from importlib.util import find_spec
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
-from layoutdiff.capture import MAX_HEIGHT, capture, capture_pages, find_chromium
+from layoutdiff.browser import MAX_HEIGHT, find_chromium
+from layoutdiff.capture import capture, capture_pages
 from layoutdiff.core import LayoutError
 from layoutdiff.items import read_section
 from layoutdiff.html import parse_html
 
-pytest.importorskip('playwright')
-if not find_chromium(): pytest.skip('no Chromium on this machine', allow_module_level=True)
+pytestmark = pytest.mark.skipif(not (find_spec('playwright') and find_chromium()), reason='needs Playwright and a Chromium; in CI a failure')
 
 BASE = '*{box-sizing:border-box}body{margin:0;font:18px sans-serif}.b{padding:60px}'
 
@@ -99,7 +100,7 @@ GOOD, TWICE = [n for n in PAGES if n not in BAD and n not in NEVER], ['three', '
 
 
 @pytest.fixture(scope='module')
-def told(site):
+def captured(site):
     "Good pages and bad ones; some at two widths."
     one = [n for n in [*GOOD, *BAD] if n not in TWICE]
     urls = [f'{site}/{n}' for n in one] + ['http://nowhere.invalid/']
@@ -108,8 +109,8 @@ def told(site):
 
 
 @pytest.fixture(scope='module')
-def seen(told):
-    out = {n: told[n] for n in GOOD}
+def seen(captured):
+    out = {n: captured[n] for n in GOOD}
     assert not {n: str(p) for n, p in out.items() if isinstance(p, Exception)}
     return out
 
@@ -164,7 +165,7 @@ def test_nodes(seen):
     assert seen['nodes'][0].sections[1].structure[2].text == 'Text of band 2.' and len(seen['nodes'][0].sections[1].structure) == 3
 
 
-def test_what_is_said(seen):
+def test_notes(seen):
     assert "the page's script failed: Cannot read properties of null (reading 'nothing')" in seen['thrown'][0].notes
     assert len(seen['dialogs'][0].sections) == 2
     assert any('still loading' in n and '/hang' in n for n in seen['polls'][0].notes)
@@ -180,9 +181,10 @@ def test_same_page_same_bytes(site, seen):
         for k, s in a.sections.items(): assert (s.structure, s.screenshot.tobytes()) == (b.sections[k].structure, b.sections[k].screenshot.tobytes())
 
 
-def test_bad_pages_end_in_one_sentence(told):
+def test_bad_pages_end_in_one_sentence(captured):
     for name, why in {**BAD, 'nowhere': 'no host of this name (DNS)'}.items():
-        assert isinstance(told[name], LayoutError) and name in str(told[name]) and why in str(told[name]) and '\n' not in str(told[name]), (name, told[name])
+        assert isinstance(captured[name], LayoutError), (name, captured[name])
+        assert name in str(captured[name]) and why in str(captured[name]) and '\n' not in str(captured[name]), (name, captured[name])
 
 
 def test_pages_that_never_settle(site):
@@ -194,14 +196,14 @@ def test_pages_that_never_settle(site):
 
 
 def test_folders(site, tmp_path):
-    told = []
-    folders = capture(f'{site}/three', tmp_path, (390, 1440), 100, told.append)
+    lines = []
+    folders = capture(f'{site}/three', tmp_path, (390, 1440), 100, lines.append)
     assert [f.name for f in folders[:3]] == ['127.0.0.1-three-01-1440', '127.0.0.1-three-01-390', '127.0.0.1-three-02-1440'] and len(folders) == 10
     section = read_section(folders[2])
     assert (section.id, section.group, section.size, section.notes) == (folders[2].name, '127.0.0.1', (1440, 400), [])
     assert [n.text for n in section.structure] == ['', 'Band 1', 'Text of band 1.'] and section.structure[0].box == (0, 0, 1440, 400)
-    again = capture(f'{site}/three', tmp_path, (1440,), 100, told.append)
-    assert again[0].name == '127.0.0.1-three~2-01-1440' and len(told) == 15
+    again = capture(f'{site}/three', tmp_path, (1440,), 100, lines.append)
+    assert again[0].name == '127.0.0.1-three~2-01-1440' and len(lines) == 15
     assert [(a/'screenshot.png').read_bytes() for a in folders[::2]] == [(b/'screenshot.png').read_bytes() for b in again]
 
 

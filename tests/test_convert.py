@@ -1,11 +1,17 @@
 "Conversion: there and back in every format, foreign and broken files, and the real data where it is present."
-import json, os, random, shutil, sys
+import json, os, random, re, shutil, sys
 from pathlib import Path
+from types import ModuleType
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from layoutdiff.convert import (FORMATS, PHONE, Conversion, convert, detect, file_name, format_gui, format_rico, held, id_of, parse_blocks, parse_gui,
-                                parse_rico, parse_screen, write_coco, write_folder)
+from layoutdiff.convert.formats import FORMATS, detect
+from layoutdiff.convert import convert
+from layoutdiff.convert.coco import write_coco
+from layoutdiff.convert.core import Conversion, file_name, held, id_of, write_folder
+from layoutdiff.convert.pix2code import format_gui, parse_gui
+from layoutdiff.convert.rico import PHONE, format_rico, parse_rico, parse_screen
+from layoutdiff.convert.wordpress import parse_blocks
 from layoutdiff.core import Element, Layout, LayoutError, Section
 from layoutdiff.items import SAMPLE, get_items
 from layoutdiff.slots import element_boxes
@@ -116,6 +122,40 @@ def test_ids_that_occur_twice(tmp_path):
     assert sorted(read(tmp_path/'out')[0]) == ['same', 'same~2'] and 'duplicate-id' in log.notes[0][1]
 
 
+# A format of a stranger
+
+LINES = """
+from layoutdiff.convert.core import Format, find_files
+from layoutdiff.core import Element, Layout, Section
+
+def read(src, log):
+    for split, path in find_files(src, '.types'): yield split, Section(path.stem, layout=Layout(map(Element, path.read_text().split())))
+
+def write(pairs, dst, log):
+    for split, s in pairs:
+        with log.guard(split, s): (dst/f'{s.id}.types').write_text(' '.join(e.type for e in s.layout))
+
+ROWS = {'lines': Format('types in a line', read, write, frozenset({'id'}), lambda p: p.suffix == '.types')}
+"""
+
+
+def test_a_format_is_one_new_file_and_one_word_in_the_table(tmp_path, monkeypatch, truth):
+    import layoutdiff.convert as package
+    (tmp_path/'more').mkdir()
+    (tmp_path/'more'/'lines.py').write_text(LINES)
+    monkeypatch.setattr(package, '__path__', [*package.__path__, str(tmp_path/'more')])
+    source = Path(sys.modules['layoutdiff.convert.formats'].__file__).read_text()
+    table, n = re.subn(r"(?m)^(MODULES = .*?)(\s+#.*)$", r"\1, 'lines'\2", source)
+    new = ModuleType('layoutdiff.convert.formats_and_one')
+    new.__package__ = 'layoutdiff.convert'
+    exec(compile(table, 'formats.py', 'exec'), new.__dict__)
+    log = new.convert('sample', tmp_path/'out', to='lines', tell=quiet)
+    assert n == 1 and list(new.FORMATS) == [*FORMATS, 'lines'] and '| `lines` |' in new.formats_table()
+    assert len(log) == 50 and log.reasons['HTML structures'] == 50 and new.detect(tmp_path/'out') == 'lines'
+    back = {s.id: [e.type for e in s.layout] for _, s in new.FORMATS['lines'].read(tmp_path/'out', Conversion())}
+    assert back == {id: [k for k, _ in t['tree']] for id, t in truth.items()}
+
+
 # What is refused
 
 def test_places_and_names(tmp_path):
@@ -137,7 +177,7 @@ def test_places_and_names(tmp_path):
 
 def test_a_stopped_conversion_leaves_nothing(tmp_path, monkeypatch):
     def stop(*args): raise KeyboardInterrupt
-    monkeypatch.setattr('layoutdiff.convert.write_section', stop)
+    monkeypatch.setattr('layoutdiff.convert.core.write_section', stop)
     with pytest.raises(KeyboardInterrupt): convert('sample', tmp_path/'out', tell=quiet)
     assert not list(tmp_path.iterdir())
 
