@@ -9,21 +9,25 @@ import torch
 from fastai.callback.core import Callback
 from hypothesis import given, settings, strategies as st
 
-from layoutdiff.augment import Augmented, AugmentedExamples
-from layoutdiff.callbacks import Average, Noise, Rate, Score, Stop, rate
+from layoutdiff.variants import Augmented, AugmentedExamples
+from layoutdiff.callbacks import averaged, warmup_cosine
 from layoutdiff.core import LayoutError
-from layoutdiff.data import Examples
+from layoutdiff.data import Examples, as_sections
 from layoutdiff.items import SAMPLE, Items, get_items
 from layoutdiff.losses import VarianceAwareLossScheduler
-from layoutdiff.model import LayoutDiT, model_config
-from layoutdiff.phases import get_phase, resolve
-from layoutdiff.run import open_run
+from layoutdiff.model import build_model, model_config
+from layoutdiff.phases import PHASES, RULES, Situation, explain, phase_for, settle
+from layoutdiff.run import Checkpoint, open_run
 from layoutdiff.sample import predict_tables
 from layoutdiff.slots import Vocab
 from layoutdiff.evaluate import evaluate
-from layoutdiff.train import CHOSEN, agreement, fit, fit_folds, make_learner, refit, workers_for
+from layoutdiff.ensemble import Ensemble
+from layoutdiff.folds import agreement, fit_folds, refit
+from layoutdiff.learner import layout_learner, make_learner, run_callbacks, workers_for
+from layoutdiff.settings import Settings
+from layoutdiff.train import fit, settle_data
 
-quick = dict(steps=4, rounds=2, size='tiny', members=1)
+quick = dict(steps=4, epochs=2, size='tiny', members=1)
 
 
 def quiet(line): pass
@@ -37,7 +41,7 @@ def items(): return get_items('sample')
 def test_fewer_sections_than_a_batch_train(tmp_path, items, n):
     run = fit(Items(train=items.train[:n]), tmp_path, tell=quiet, **quick)
     assert run.results[-1]['step'] == 4 and run.results[-1]['train_loss'] > 0
-    assert open_run(run.path).loaded[1].types
+    assert open_run(run.path).checkpoint.vocab.types
 
 
 def test_broken_and_unlabelled_are_left_out(tmp_path, items):
@@ -64,7 +68,8 @@ def test_nothing_left_is_one_clear_error(tmp_path):
 def test_pictures_without_html_train_and_predict(tmp_path, items):
     bare = [replace(s, structure=None) for s in items.train[:6]]
     run = fit(Items(train=bare[:4], val=bare[4:], split_given=True), tmp_path, tell=quiet, **quick)
-    model, vocab, s, _ = run.loaded
+    c = run.checkpoint
+    model, vocab, s = c.model, c.vocab, c.settings
     tables = predict_tables(model, Examples(bare, vocab, s.image_size), 2)
     assert all(t.free for t in tables) and 'type_f1' in run.results[-1]
 
@@ -79,27 +84,76 @@ def test_no_boxes_and_no_pictures(tmp_path, items):
     bare = [replace(s, screenshot=None, size=None, structure=type(s.structure)([replace(n, box=None) for n in s.structure]),
                     layout=type(s.layout)([replace(e, box=None) for e in s.layout], s.layout.props)) for s in items.train[:5]]
     run = fit(Items(train=bare, val=bare, split_given=True), tmp_path, tell=quiet, **quick)
-    model, vocab, *_ = run.loaded
+    model, vocab = run.checkpoint.model, run.checkpoint.vocab
     assert not model.cfg.pixels and [t.label for t in predict_tables(model, Examples(items.train[:2], vocab), 1)] == \
         [t.label for t in predict_tables(model, Examples(items.train[:2], vocab), 1, given=('structure',))]   # pictures it never learned to read
     assert not model.cfg.boxes and all(b is None for t in predict_tables(model, Examples(bare, vocab), 2) for b in t.box)
 
 
-def test_time_is_kept(tmp_path, items):
+def test_time_is_kept_by_all_stages(tmp_path, items):
+    "Trees, calibration and pictures included: 0.1 trained for the time given and then began with them."
     start = time.monotonic()
-    run = fit(items, tmp_path, time=4, tell=quiet, steps=100_000, rounds=1000, size='tiny', members=1)
-    assert time.monotonic() - start < 120 and run.results[-1]['step'] < 100_000
-    assert run.results[-1]['lr'] < 1e-3 and (run.path/'weights'/'last.safetensors').is_file()
+    run = fit(items, tmp_path, time=12, tell=quiet, steps=100_000, epochs=1000, size='tiny', members=2, trees=.5, drop_pixels=1, p_free=0)
+    assert time.monotonic() - start < 12 * 1.25 and run.results[-1]['step'] < 100_000
+    assert run.results[-1]['lr'] < 1e-3 and run.weights('last').is_file()
+    assert len(run.checkpoint.model.members) == 2 and run.checkpoint.model.trees is not None
+
+
+def test_last_has_all_that_best_has(tmp_path, items):
+    "In 0.1 the last weights lacked the trees and the temperature."
+    run = fit(Items(train=items.train[:8], val=items.val[:4], split_given=True), tmp_path, tell=quiet, **{**quick, 'trees': .5})
+    best, last = (Checkpoint.load(run.weights(n)) for n in ('best', 'last'))
+    assert best.model.trees is not None and all(torch.equal(a, b) for a, b in zip(best.model.trees.buffers(), last.model.trees.buffers()))
+    assert best.model.cfg.conf_temperature == last.model.cfg.conf_temperature != 1
+    assert best.settings == last.settings
+
+
+def test_a_checkpoint_is_nobody_elses(tmp_path, items):
+    "In 0.1 `Run.loaded` was cached, and who changed it changed it for all."
+    run = open_run('base')
+    run.checkpoint.model.cfg.conf_temperature = 99.
+    assert run.checkpoint.model.cfg.conf_temperature != 99
+
+
+def test_phase_and_train_settle_alike(tmp_path, items):
+    "In 0.1 `layoutdiff phase` did not know of pictures alone nor of pretrained weights: nine settings differed."
+    bare = Items(train=[replace(s, structure=None) for s in items.train[:6]], val=[replace(s, structure=None) for s in items.val[:2]], split_given=True)
+    for data, init in ((bare, 'none'), (Items(train=items.train[:6], val=items.val[:2], split_given=True), 'base')):
+        settled = settle_data(data, init=init, tell=quiet, steps=2, epochs=1, members=1)[1]
+        run = fit(data, tmp_path, init=init, tell=quiet, steps=2, epochs=1, members=1)
+        assert run.config['settings'] == settled.settings.asdict() and run.config['rules'] == {k: r.name for k, r in settled.rules.items() if r.name != 'default'}
+
+
+def test_every_value_is_explained_by_a_rule():
+    for n, kw in ((5, {}), (150, {}), (1500, dict(html=False)), (5_000, {}), (50_000, {}), (500_000, {}), (9, dict(pretrained=dict(size='mini', image_size=128, pixels=False)))):
+        settled = settle(Situation(n, phase_for(n).name, **kw), lr=3e-4)
+        table, default = explain(settled), Settings()
+        for k, v in settled.settings.asdict().items():
+            assert k in table and (v == getattr(default, k) or settled.rules[k].name != 'default')
+        assert settled.rules['lr'].name == 'given' and phase_for(n).title in table
+    assert {p.name for p in PHASES} <= {r.name for r in RULES} and all(r.why for r in RULES)
+
+
+def test_fit_lists_every_setting():
+    from inspect import signature
+    assert set(Settings().asdict()) <= set(signature(fit).parameters)
+
+
+def test_fastai_users_find_what_they_know(items):
+    learn = layout_learner(items.train[:6], items.val[:3], Settings(size='tiny', steps=8, epochs=2, drop_pixels=1, p_free=0))
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2)
+    assert len(learn.recorder.losses) == 8
+    for picture in (learn.dls.show_batch(max_n=2), learn.show_results(max_n=1)): assert picture is not None
 
 
 def test_patience_ends_training(tmp_path, items):
-    run = fit(Items(train=items.train[:4], val=items.val[:2], split_given=True), tmp_path, tell=quiet, steps=60, rounds=60, patience=2, size='tiny', members=1, lr=1e-7)
+    run = fit(Items(train=items.train[:4], val=items.val[:2], split_given=True), tmp_path, tell=quiet, steps=60, epochs=60, patience=2, size='tiny', members=1, lr=1e-7)
     assert len(run.results) < 60
 
 
 def test_prediction_is_the_same_in_any_company(tmp_path, items):
     run = fit(Items(train=items.train[:6], val=items.val[:2], split_given=True), tmp_path, tell=quiet, **quick)
-    model, vocab, *_ = run.loaded
+    model, vocab = run.checkpoint.model, run.checkpoint.vocab
     with torch.no_grad():
         for p in model.parameters(): p.add_(.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
     alone = [predict_tables(model, Examples([s], vocab), 1)[0].label for s in items.test]
@@ -112,8 +166,8 @@ def test_a_run_begins_with_another(tmp_path, items):
     "Before its first step a run that begins with another gives that one's answers, whatever words it adds."
     first = fit(Items(train=items.train[:6]), tmp_path, tell=quiet, **quick)
     told, more = [], replace(items.train[7], layout=replace_type(items.train[7].layout, 'heading', 'title-of-mine'))
-    second = fit(Items(train=[more], val=[more], split_given=True), tmp_path, init=first.path, tell=told.append, members=1, steps=1, rounds=1, lr=1e-7, warmup=.9)
-    (old, v1, *_), (new, v2, *_) = first.loaded, second.loaded
+    second = fit(Items(train=[more], val=[more], split_given=True), tmp_path, init=first.path, tell=told.append, members=1, steps=1, epochs=1, lr=1e-7, warmup=.9)
+    (old, v1), (new, v2) = ((c.model.members[0], c.vocab) for c in (first.checkpoint, second.checkpoint))
     assert v2.types[:len(v1.types)] == v1.types and 'title-of-mine' in v2.types and any('title-of-mine' in line for line in told)
     assert torch.allclose(new.blocks[0].qkv.weight, old.blocks[0].qkv.weight, atol=1e-4)
     assert torch.allclose(new.slots.label.weight[:len(v1.labels)], old.slots.label.weight[:-1], atol=1e-4)
@@ -126,18 +180,9 @@ def replace_type(layout, old, new):
 
 def test_lower_levels_learn_later_and_more_slowly(tmp_path, items):
     first = fit(Items(train=items.train[:6]), tmp_path, tell=quiet, **quick)
-    frozen = fit(Items(train=items.train[:6]), tmp_path, init=first.path, tell=quiet, members=1, steps=3, rounds=1, layer_decay=.5, unfreeze=1, ema=0)
-    (old, *_), (new, *_) = first.loaded, frozen.loaded
+    frozen = fit(Items(train=items.train[:6]), tmp_path, init=first.path, tell=quiet, members=1, steps=3, epochs=1, layer_decay=.5, unfreeze=1, ema=0)
+    old, new = (r.checkpoint.model.members[0] for r in (first, frozen))
     assert not torch.equal(new.label.weight, old.label.weight) and torch.equal(new.slots.tag.weight, old.slots.tag.weight)
-
-
-def test_a_support_set_changes_the_answer_and_variants_are_trained_on(tmp_path, items):
-    run = fit(Items(train=items.train), tmp_path, tell=quiet, **{**quick, 'steps': 12}, p_support=1., augment=4)
-    model, vocab, *_ = run.loaded
-    few, shown = Examples(items.test[:3], vocab), Examples(items.val[:2], vocab)
-    alone, helped = predict_tables(model, few, 1), predict_tables(model, few, 1, support=shown)
-    assert model.cfg.support and all(a.conf != b.conf for a, b in zip(alone, helped))
-    assert helped == predict_tables(model, few, 1, support=shown)
 
 
 # ---- repeated folds
@@ -208,8 +253,8 @@ def test_refit_learns_from_validation_too_and_keeps_what_it_chose(half, tmp_path
     again = refit(run, data, tmp_path, quiet)
     splits = again.config['splits']
     assert again.path.name == 'one-refit-001' and set(splits['train']) == {s.id for s in half[:-2]} and splits['test'] == [s.id for s in half[-2:]]
-    assert all(getattr(again.loaded[0].cfg, k) == getattr(run.loaded[0].cfg, k) for k in CHOSEN)
-    assert not set(again.loaded[3]['groups']) & {s.group for s in half[-2:]} - {s.group for s in half[:-2]}
+    assert all(getattr(again.checkpoint.model.cfg, k) == getattr(run.checkpoint.model.cfg, k) for k in ('conf_temperature', 'conf_smoothing'))
+    assert not set(again.checkpoint.meta['groups']) & {s.group for s in half[-2:]} - {s.group for s in half[:-2]}
     scores = evaluate(again, data, baselines=('majority',), tell=quiet)
     assert scores['split'] == 'test' and scores['n_sections'] == 2 and not scores['leaked_sections']
 
@@ -248,7 +293,7 @@ def test_folds_that_cannot_be(items, tmp_path):
 def test_variance_aware_weights_move_training_only(tmp_path, items):
     train = Items(train=items.train[:8], val=items.val[:2], split_given=True)
     fixed, moving, again = (fit(train, tmp_path, tell=quiet, **{**quick, 'steps': 40}, variance_aware=v) for v in (False, True, True))
-    weights = [r.loaded[0].label.weight for r in (fixed, moving, again)]
+    weights = [r.checkpoint.model.members[0].label.weight for r in (fixed, moving, again)]
     assert torch.equal(weights[1], weights[2]) and not torch.equal(weights[0], weights[1])
     assert moving.config['settings']['variance_aware'] is True
 
@@ -256,9 +301,10 @@ def test_variance_aware_weights_move_training_only(tmp_path, items):
 def test_the_learner_gets_the_scheduler(items):
     examples = Examples(items.train[:4], Vocab.build(items.train))
     for on in (False, True):
-        s = resolve(get_phase('auto', 4), 4, variance_aware=on, wrap_weight=.7)
-        loss = make_learner(examples, examples, LayoutDiT(model_config(examples.vocab)), s).loss_func
-        assert (loss.scheduler is not None) == on and loss.weights['wrap'] == .7 and (not on or loss.scheduler.weights['wrap'] == .7)
+        s = settle(Situation(4, 'phase1'), variance_aware=on, wrap_weight=.7, members=1).settings
+        learn = make_learner(examples, examples, build_model(model_config(examples.vocab)), s)
+        names = [type(c).__name__ for c in run_callbacks(learn, s, examples, lambda m: None)]
+        assert learn.loss_func.weights['wrap'] == .7 and ('VarianceAware' in names) == on
 
 
 @settings(max_examples=100, deadline=None)
@@ -287,45 +333,45 @@ def test_equal_variances_give_the_fixed_weights_and_state_goes_on():
 
 # ---- the average of the weights, and the end
 
-class Look(Callback):
-    "Keeps, every round, the averaged and the plain weights."
+class Weights(Callback):
+    "Keeps, every epoch, the averaged and the plain weights."
     order = 35
-    def before_fit(self): self.rounds = []
-    def after_validate(self): self.rounds.append([torch.cat([p.detach().flatten().clone() for p in m.parameters()]) for m in (self.learn.average.avg.module, self.model)])
+    def before_fit(self): self.epochs = []
+    def after_validate(self): self.epochs.append([torch.cat([p.detach().flatten().clone() for p in m.parameters()]) for m in (averaged(self.learn), self.model)])
 
 
-def learn_for(items, save, patience=15, **more):
+def learn_for(items, save, folder, **more):
     torch.manual_seed(0)
     examples = Examples(items.train[:4], Vocab.build(items.train))
-    s = resolve(get_phase('auto', 4), 4, **{**quick, 'bs': 4, **more})
-    learn = make_learner(examples, examples, LayoutDiT(model_config(examples.vocab, 'tiny')), s)
+    s = settle(Situation(4, 'phase1'), **{**quick, 'bs': 4, **more}).settings
+    learn = make_learner(examples, examples, build_model(model_config(examples.vocab, 'tiny')), s, folder)
     before = torch.cat([p.detach().flatten().clone() for p in learn.model.parameters()])
-    learn.add_cbs([Noise(s), Rate(s.lr, s.steps, s.warmup), Average(s.ema), Score(examples, save), Stop(patience), Look()])
-    with learn.no_bar(), learn.no_logging(): learn.fit(s.rounds)
+    learn.add_cbs([*run_callbacks(learn, s, examples, save, tell=quiet), Weights()])
+    with learn.no_bar(), learn.no_logging(): learn.fit(s.epochs)
     return learn, before
 
 
-def test_the_averaged_weights_of_the_best_round_are_kept(items, monkeypatch):
+def test_the_averaged_weights_of_the_best_epoch_are_kept(items, monkeypatch, tmp_path):
     scores, saved = iter([.1, .5, .3, .5, .2, .4, .1, .9]), {}
     monkeypatch.setattr('layoutdiff.callbacks.quick_score', lambda model, examples, *how: dict(element_f1=next(scores), type_f1=0., exact_match=0., tree_similarity=0.))
-    keep = lambda model, name: saved.update({name: torch.cat([p.detach().flatten().clone() for p in model.parameters()])})
-    learn, _ = learn_for(items, keep, patience=4, steps=24, rounds=8)
-    averaged, plain = zip(*learn.look.rounds)
-    assert len(averaged) == 6 and learn.score.best_round == 3            # the second of equals is kept, yet patience counts from the first
-    assert torch.equal(saved['best'], averaged[3]) and not torch.equal(saved['best'], plain[3]) and not torch.equal(saved['best'], averaged[-1])
+    keep = lambda model: saved.update(best=torch.cat([p.detach().flatten().clone() for p in model.parameters()]))
+    learn, _ = learn_for(items, keep, tmp_path, patience=4, steps=24, epochs=8)
+    averages, plain = zip(*learn.weights.epochs)
+    assert len(averages) == 6 and learn.save_best.best_epoch == 3            # the second of equals is kept, yet patience counts from the first
+    assert torch.equal(saved['best'], averages[3]) and not torch.equal(saved['best'], plain[3]) and not torch.equal(saved['best'], averages[-1])
 
 
-def test_a_run_of_a_hundred_steps_forgets_its_random_start(items):
-    learn, start = learn_for(items, lambda model, name: None, steps=100, rounds=1)
-    (averaged, plain), = learn.look.rounds
+def test_a_run_of_a_hundred_steps_forgets_its_random_start(items, tmp_path):
+    learn, start = learn_for(items, lambda model: None, tmp_path, steps=100, epochs=1)
+    (averages, plain), = learn.weights.epochs
     fixed = .998 ** 99
-    assert (averaged - plain).norm() < .25 * (averaged - start).norm()
-    assert (averaged - start).norm() > 3 * (1 - fixed) * (plain - start).norm()       # a fixed .998 would have gone a fifth of the way
+    assert (averages - plain).norm() < .25 * (averages - start).norm()
+    assert (averages - start).norm() > 3 * (1 - fixed) * (plain - start).norm()       # a fixed .998 would have gone a fifth of the way
 
 
 def test_micro_runs_wait_fifteen_rounds():
-    assert resolve(get_phase('phase1', 35), 35).patience == 15
-    assert [rate(p) for p in (.02, .04, 1)] == pytest.approx([.5, 1, 0], abs=1e-9)    # warm-up, then cosine to zero
+    assert settle(Situation(35, 'phase1')).settings.patience == 15
+    assert [warmup_cosine(p) for p in (.02, .04, 1)] == pytest.approx([.5, 1, 0], abs=1e-9)    # warm-up, then cosine to zero
 
 
 # ---- variants are made by workers
@@ -338,23 +384,16 @@ def test_variants_are_made_beside_the_model(tmp_path, items, monkeypatch):
         monkeypatch.setattr('os.sched_getaffinity', lambda _: set(range(cores)), raising=False)
         assert (workers_for(varied), workers_for(plain)) == (n, 0)
     train = Items(train=items.train[:6], val=items.val[:2], split_given=True)
-    here, there = (fit(train, tmp_path, tell=quiet, workers=n, augment=4, **quick).loaded[0].state_dict() for n in (0, 1))
+    here, there = (fit(train, tmp_path, tell=quiet, workers=n, augment=4, **quick).checkpoint.model.state_dict() for n in (0, 1))
     assert all(torch.equal(a, b) for a, b in zip(here.values(), there.values()))
 
-
-def test_some_members_learn_from_variants(tmp_path, items):
-    told = []
-    run = fit(Items(train=items.train[:6], val=items.val[:2], split_given=True), tmp_path, tell=told.append, members=3, varied=1, augment=3, steps=2, rounds=1, size='tiny', workers=0)
-    assert [l for l in told if l.startswith('member')] == ['member 1 of 3', 'member 2 of 3', 'member 3 of 3, from variants']
-    plain = fit(Items(train=items.train[:6], val=items.val[:2], split_given=True), tmp_path, tell=quiet, members=2, steps=2, rounds=1, size='tiny', workers=0)
-    mixed, alone = (r.loaded[0].state_dict() for r in (run, plain))
-    assert all(torch.equal(v, mixed[k]) for k, v in alone.items())
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 def test_gpu_and_processor_agree(tmp_path, items):
     run = fit('sample', tmp_path, tell=quiet, **quick | dict(members=2))
-    assert next(run.loaded[0].parameters()).is_cuda and len(run.results) == 2
-    model, vocab, s, _ = open_run('base').loaded
+    assert next(run.checkpoint.model.parameters()).is_cuda and len(run.results) == 2
+    c = open_run('base').checkpoint
+    model, vocab, s = c.model, c.vocab, c.settings
     examples = Examples(items.all, vocab, s.image_size, pictures=False)
     there, here = (predict_tables(m, examples, 8) for m in (model, model.cpu()))
     assert sum(a.label == b.label for a, b in zip(there, here)) >= len(here) - 1   # a near tie may fall either way
