@@ -21,13 +21,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .core import LayoutError, Section, Structure, nearest, roots
-from .data import Examples, node_arrays, read_pixels
+from .data import Examples
+from .features import node_arrays
+from .pixels import read_pixels
 from .items import Items
 from .run import load_weights
 from .sample import predict_tables
 from .slots import SlotTable, encode, encode_free
 from .train import fit
-from .trees import MOST, node_features
+from .check import MOST
+from .ensemble import node_features
 
 # %% ../nbs/24_baselines.ipynb #574a9828
 TAG_TYPES = {**{f'h{k}': 'heading' for k in range(1, 7)}, **dict(

@@ -35,7 +35,7 @@ def seconds(text:str # such as 90s, 10m, 2h or 1h30m; '' for no limit
 # %% ../nbs/34_cli.ipynb #ac7f631c
 def settings_of(pairs)->dict: # values of the right type
     "Settings from a list of k=v."
-    from layoutdiff.phases import cast
+    from layoutdiff.settings import cast
     out = {}
     for pair in pairs:
         k, eq, v = pair.partition('=')
@@ -127,7 +127,8 @@ def train(data:str,     # a folder of sections or shards, a manifest (.yaml), or
     if repeats != 1 and not kfold: raise LayoutError(f'--repeats {repeats} needs folds to repeat; add --kfold 5.')
     settings, limit = {'seed': seed, **settings_of(set)}, seconds(time)
     if refit and kfold: raise LayoutError('--kfold ends with a model of everything already; leave --refit out.')
-    from layoutdiff.train import fit, fit_folds, must_validate, refit as fit_again, training_items
+    from layoutdiff.train import fit, training_items
+    from layoutdiff.folds import fit_folds, must_validate, refit as fit_again
     if refit: must_validate(training_items(data, phase, seed, lambda line: None)[0], data)   # before hours of training
     more = dict(out=out, name=name or None, phase=phase, time=limit, init=init, tell=say, **settings)
     if kfold: fit_folds(data, kfold, repeats=repeats, **more)
@@ -190,7 +191,8 @@ def phase(data:str,    # as for train
 # %% ../nbs/34_cli.ipynb #2718db15
 def held_out(run, data, n=4)->list: # of `Section`
     "A few sections that the run was not trained on, from all over the test split."
-    from layoutdiff.shards import get_data, pick
+    from layoutdiff.data import get_data
+    from layoutdiff.shards import pick
     splits = run.config['splits']
     found = pick(get_data(data).all, splits['test'] or splits['val'] or splits['train'])
     return [found[i] for i in range(0, len(found), -(-len(found) // n))] if len(found) else []

@@ -39,7 +39,7 @@ class Node:
     attrs: dict = field(default_factory=dict)   # src, href, alt, svg ...
     box: tuple | None = None                    # x, y, width, height in CSS pixels
 
-# %% ../nbs/00_core.ipynb #a90c80b5
+# %% ../nbs/00_core.ipynb #d2a75512
 def check_preorder(items, what:str): # items with a `parent` index; what they are called in the error
     "Raise where a parent does not come before its child, or a subtree is interrupted."
     stack = []

@@ -28,7 +28,7 @@ from .sections import SectionList, Sections, as_sections
 from .shards import is_shards, open_shards
 from .slots import Vocab, encode, encode_free
 
-# %% ../nbs/06d_data.ipynb #c0f40ac9
+# %% ../nbs/06d_data.ipynb #d58d2c71
 def _as_items(items): return replace(items, **{k: as_sections(getattr(items, k)) for k in ('train', 'val', 'test')})
 
 def get_data(data      # a folder of examples or of shards, a .tar file, a manifest, the word 'sample', or `Items`
@@ -199,7 +199,7 @@ def _plan_window(window, lengths, bs, rng, max_slots):
             portion = portion[k:]
     return [out[i] for i in rng.permutation(len(out))]
 
-# %% ../nbs/06d_data.ipynb #0be4fbf4
+# %% ../nbs/06d_data.ipynb #6533cf16
 @patch
 def windows(self:Examples, rng, shards=8)->list: # arrays of numbers, each section in one of them
     "Sections that are shuffled among themselves: all of them, or those of some shards at a time."

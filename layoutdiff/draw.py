@@ -330,7 +330,7 @@ def draw_pair(section,
     beside = a.high > .55*a.wide
     return _compose(first + _parts(b, width, x=right + 20 if beside else 0, y=20 if beside else low + 30, quiet=True))
 
-# %% ../nbs/03_draw.ipynb #9d3fdd5a
+# %% ../nbs/03_draw.ipynb #590a6ccf
 def _grid(sheets, cols, width): # rows of `cols` sheets
     out, y = [], 0
     for k in range(0, len(sheets), cols):

@@ -25,8 +25,10 @@ from .draw import colour
 from .items import SAMPLE, Items
 from .metrics import METRICS, bootstrap, counts, gaps, pool, reliability
 from .run import BASE, Run, fingerprint, open_run
-from .sample import GIVEN_NAMES, MOST_SHOWN, as_support, draw_shown, predict_tables
-from .shards import get_data, labelled, pick
+from .sample import GIVEN_NAMES, predict_tables
+from .recall import MAX_SUPPORT, as_support, draw_support
+from .data import get_data
+from .shards import labelled, pick
 from .slots import decode, encode
 from .train import data_fingerprint
 
@@ -219,10 +221,10 @@ def hold_out(sections,   # to be scored
              seed=0      # of the draw
             )->tuple:    # sections that remain, {group: sections to show}; {None: ...} where all are one site
     "Leave out up to five sections of each group, and choose `k` of these to show."
-    if not 0 <= k <= MOST_SHOWN: raise LayoutError(f'support={k}: allowed are 0 to {MOST_SHOWN}, or a folder of labelled examples.')
+    if not 0 <= k <= MAX_SUPPORT: raise LayoutError(f'support={k}: allowed are 0 to {MAX_SUPPORT}, or a folder of labelled examples.')
     alone, by = len({s.group for s in sections}) == len(sections), {}
     for s in sections: by.setdefault(None if alone else s.group, []).append(s)
-    held = {g: draw_shown(own, min(MOST_SHOWN, len(own) - 1), seed) for g, own in by.items()}
+    held = {g: draw_support(own, min(MAX_SUPPORT, len(own) - 1), seed) for g, own in by.items()}
     gone = {s.id for own in held.values() for s in own}
     return [s for s in sections if s.id not in gone], {g: own[:k] for g, own in held.items()}
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_PICTURE', 'MAX_PIXELS', 'FORMATS', 'open_picture', 'picture_size', 'read_pixels', 'blank']
 
-# %% ../nbs/02a_pixels.ipynb #5b58f0db
+# %% ../nbs/02a_pixels.ipynb #37f1bd49
 import io
 import warnings
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from PIL import Image
 
 from .core import LayoutError, Section
 
-# %% ../nbs/02a_pixels.ipynb #0f28ba61
+# %% ../nbs/02a_pixels.ipynb #f25da7f3
 MAX_PICTURE = 64_000_000   # bytes of a picture file
 MAX_PIXELS = 80_000_000    # pixels of a picture
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
@@ -34,7 +34,7 @@ def open_picture(source, # a path, bytes, or what has `read`
     except (OSError, SyntaxError, ValueError) as e:
         raise LayoutError(f'{name}: unreadable-image: {of or "this"} has a damaged picture ({e}). Give a PNG, JPEG or WebP file, or leave the picture out.') from None
 
-# %% ../nbs/02a_pixels.ipynb #5c47002c
+# %% ../nbs/02a_pixels.ipynb #f08472cc
 class _Header(io.BufferedReader):
     "A picture file that may be read from a few thousand times only."
     left = 4000
@@ -45,9 +45,9 @@ class _Header(io.BufferedReader):
 
 def _too_large(n, what, most): return LayoutError(f'oversized-image: {n} {what}; allowed are {most:,}{" in all. Scale it down" if what == "pixels" else ""}.')
 
-# %% ../nbs/02a_pixels.ipynb #97e4945b
+# %% ../nbs/02a_pixels.ipynb #d438f88a
 def picture_size(source,         # path of a PNG, JPEG or WebP file, or its bytes
-                 verify=False    # also look at its check sums; nothing is decoded
+                 verify=False    # also check its check sums; nothing is decoded
                 )->tuple:        # width, height in pixels
     "A picture's size from its header; refuses what is no picture or too large."
     data = source if isinstance(source, bytes) else None
@@ -64,7 +64,7 @@ def picture_size(source,         # path of a PNG, JPEG or WebP file, or its byte
     if w * h > MAX_PIXELS: raise _too_large(f'{w} x {h}', 'pixels', MAX_PIXELS)
     return w, h
 
-# %% ../nbs/02a_pixels.ipynb #f7262761
+# %% ../nbs/02a_pixels.ipynb #8fea4838
 def read_pixels(section:Section, size:int=128)->np.ndarray: # (3, size, size) of 0 to 255
     "The screenshot as a small square picture."
     with open_picture(section.screenshot, f'section {section.id}') as im:

@@ -25,7 +25,8 @@ from .html import (dumps, layout_to_v1, layout_to_v2, loads, parse_html, read_la
                              structure_to_v1)
 from .items import PAGES, PICTURES, read_section
 from .run import Run, open_run
-from .sample import as_support, predict_tables
+from .recall import as_support
+from .sample import predict_tables
 from .slots import decode, element_boxes, layout_faults
 
 # %% ../nbs/30_predict.ipynb #6fd04cdb

@@ -281,7 +281,7 @@ class ShardSections(Sections, Sequence):
 
     def subset(self, which): return ShardSections(self.index, self.rows[as_numbers(which)], self.keep) # numbers, or True and False
     def joined(self, other):
-        if getattr(other, 'index', self).path != self.index.path: raise LayoutError('sections of different shards cannot be joined; write them into one folder.')
+        if not isinstance(other, ShardSections) or other.index.path != self.index.path: raise LayoutError('sections of different shards cannot be joined; write them into one folder.')
         return ShardSections(self.index, np.concatenate([self.rows, other.rows]), self.keep)
 
 # %% ../nbs/06c_shards.ipynb #77554cb3
@@ -302,10 +302,10 @@ def groups(self:ShardSections): return [self.index.head['groups'][g] for g in se
 @patch
 def facts(self:ShardSections)->Facts: # of the labelled sections
     "Count what decides about the model, from the index."
-    some, words = self.labelled(), {}
-    for w, n in self.index.counts(some.rows).items(): words.setdefault(w[:5], {})[w[5:]] = n
-    vocab = Vocab.from_counts(words.get('type:', {}), words.get('wrap:', {}), some.n_elements.tolist(), some.column('depth').max(initial=0))
-    return Facts(vocab, bool(some.column('boxes').any()), bool((some.column('pic_size') > 0).any()), set(self.groups))
+    known, words = self.labelled(), {}
+    for w, n in self.index.counts(known.rows).items(): words.setdefault(w[:5], {})[w[5:]] = n
+    vocab = Vocab.from_counts(words.get('type:', {}), words.get('wrap:', {}), known.n_elements.tolist(), known.column('depth').max(initial=0))
+    return Facts(vocab, bool(known.column('boxes').any()), bool((known.column('pic_size') > 0).any()), set(self.groups))
 
 @patch
 def key(self:ShardSections, i:int)->str: # 32 hex digits

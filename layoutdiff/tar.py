@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_at', 'add_member', 'TarPicture', 'next_header', 'members', 'member_key', 'tar_examples', 'split_of', 'tars']
 
-# %% ../nbs/06b_tar.ipynb #432c78a5
+# %% ../nbs/06b_tar.ipynb #e7c6468d
 import re
 import tarfile
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pathlib import Path
 from .core import LayoutError
 from .items import PICTURES, SPLITS
 
-# %% ../nbs/06b_tar.ipynb #d8302e5f
+# %% ../nbs/06b_tar.ipynb #335a5161
 def read_at(file, at:int, size:int)->bytes: # fewer bytes where the file ends
     "Bytes from the middle of a file."
     with open(file, 'rb', buffering=0) as f:

@@ -7,7 +7,7 @@ from PIL import Image
 torch = pytest.importorskip('torch')
 from layoutdiff.core import LayoutError
 from layoutdiff.items import Items, get_items
-from layoutdiff.model import Ensemble
+from layoutdiff.ensemble import Ensemble
 from layoutdiff.predict import LayoutPredictor, predict_to
 from layoutdiff.run import BASE, open_run
 from layoutdiff.slots import layout_faults

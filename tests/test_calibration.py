@@ -20,7 +20,7 @@ from layoutdiff.confidence import confidence, fit_temperature, tempered, unsmoot
 from layoutdiff.ensemble import Ensemble, as_ensemble
 from layoutdiff.metrics import bootstrap, calibration_error, gaps, pool, reliability
 from layoutdiff.model import LayoutDiT, ModelConfig, model_config
-from layoutdiff.phases import Settings
+from layoutdiff.settings import Settings
 from layoutdiff.predict import LayoutPredictor, predict_to
 from layoutdiff.run import Checkpoint, Run, open_run
 from layoutdiff.sample import label_probs, predict_tables

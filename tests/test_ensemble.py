@@ -7,7 +7,8 @@ import torch
 from sklearn.ensemble import ExtraTreesClassifier
 
 from layoutdiff.core import Structure
-from layoutdiff.data import Examples, collate, node_arrays
+from layoutdiff.data import Examples, collate
+from layoutdiff.features import node_arrays
 from layoutdiff.ensemble import Ensemble, Trees, Vote, as_ensemble, as_tensors, fit_trees, from_tensors, node_features, to_tensors, tree_features
 from layoutdiff.evaluate import without_trees
 from layoutdiff.items import Items, get_items

@@ -12,7 +12,7 @@ from layoutdiff.slots import SPECIAL, SlotTable, Vocab, decode, layout_faults
 
 torch = pytest.importorskip('torch')
 from layoutdiff.model import LayoutDiT, model_config
-from layoutdiff.phases import Settings
+from layoutdiff.settings import Settings
 from layoutdiff.predict import LayoutPredictor, predict_to, write_layout
 from layoutdiff.run import Run, save_weights
 from layoutdiff.train import labelled

@@ -19,7 +19,8 @@ from layoutdiff.data import Batches, Examples, code_key, get_data, split_data
 from layoutdiff.items import SAMPLE, Items, get_items, split_items
 from layoutdiff.sections import SectionList, Sections, as_sections
 from layoutdiff.shards import ShardItems, ShardSections, index_shards, is_shards, load_index, read_shards, write_shards
-from layoutdiff.train import BatchLoader, fit, training_items
+from layoutdiff.learner import BatchLoader
+from layoutdiff.train import fit, training_items
 
 
 def quiet(line): pass

@@ -11,7 +11,7 @@ from layoutdiff.items import get_items
 from layoutdiff.losses import diffusion_losses
 from layoutdiff.model import LayoutDiT, model_config
 from layoutdiff.ordered import build_model
-from layoutdiff.phases import Settings
+from layoutdiff.settings import Settings
 from layoutdiff.sample import sample
 from layoutdiff.schedule import draw_t, mask_cells, q_sample
 from layoutdiff.slots import Vocab

@@ -12,10 +12,12 @@ from hypothesis import given, settings, strategies as st
 from layoutdiff.variants import Augmented, AugmentedExamples
 from layoutdiff.callbacks import averaged, warmup_cosine
 from layoutdiff.core import LayoutError
-from layoutdiff.data import Examples, as_sections
+from layoutdiff.data import Examples
+from layoutdiff.sections import as_sections
 from layoutdiff.items import SAMPLE, Items, get_items
 from layoutdiff.losses import VarianceAwareLossScheduler
-from layoutdiff.model import build_model, model_config
+from layoutdiff.ordered import build_model
+from layoutdiff.model import model_config
 from layoutdiff.phases import PHASES, RULES, Situation, explain, phase_for, settle
 from layoutdiff.run import Checkpoint, open_run
 from layoutdiff.sample import predict_tables

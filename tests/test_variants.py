@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from layoutdiff.core import Element, Layout, LayoutError, Node, Section, Structure
-from layoutdiff.data import node_arrays
+from layoutdiff.features import node_arrays
 from layoutdiff.items import distinct, get_items
 from layoutdiff.draft import Draft
 from layoutdiff.edits import Variant, as_variant, in_view, picture

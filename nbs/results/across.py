@@ -22,7 +22,8 @@ from layoutdiff.data import Examples
 from layoutdiff.evaluate import section_counts, scores_of, without_trees
 from layoutdiff.items import Items, distinct, get_items
 from layoutdiff.run import commit, environment, open_run
-from layoutdiff.sample import MOST_SHOWN, predict_tables
+from layoutdiff.recall import MAX_SUPPORT
+from layoutdiff.sample import predict_tables
 from layoutdiff.slots import encode
 from layoutdiff.train import fit
 
@@ -77,7 +78,7 @@ def everyone(base, wp, few, seed, runs):
     if not k: yield 'forest of wp', fit_baseline('forest', wp, seed=seed)
     if k: yield 'forest of the examples', fit_baseline('forest', few, seed=seed)
     if not k: yield 'base', reader(base)
-    if 0 < k <= MOST_SHOWN: yield 'base, examples shown', reader(base, few)
+    if 0 < k <= MAX_SUPPORT: yield 'base, examples shown', reader(base, few)
     if k:
         taught = trained(few, runs, f'across-{k}-{seed}', init=base.path, seed=seed, **ONE)
         yield 'base, trained on the examples', reader(taught)

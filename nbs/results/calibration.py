@@ -18,7 +18,8 @@ from layoutdiff.evaluate import calibration_rows, element_sureness, scores_of, s
 from layoutdiff.items import get_items
 from layoutdiff.metrics import calibration_error
 from layoutdiff.run import Run, commit, environment
-from layoutdiff.sample import fit_temperature, predict_tables
+from layoutdiff.confidence import fit_temperature
+from layoutdiff.sample import predict_tables
 from layoutdiff.slots import decode, encode
 from layoutdiff.train import odds_of
 

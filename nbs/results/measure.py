@@ -22,7 +22,8 @@ import torch
 from PIL import Image
 
 from layoutdiff.baselines import BASELINES, fit_baseline
-from layoutdiff.convert import Conversion, read_pix2code
+from layoutdiff.convert.core import Conversion
+from layoutdiff.convert.pix2code import read_pix2code
 from layoutdiff.core import Element, Layout
 from layoutdiff.data import Examples
 from layoutdiff.evaluate import evaluate, scores_of, section_counts, without_trees
@@ -32,7 +33,8 @@ from layoutdiff.run import Run, commit, environment
 from layoutdiff.sample import predict_tables
 from layoutdiff.slots import decode, encode
 from layoutdiff.shards import labelled
-from layoutdiff.train import calibrate, fit, fit_memory, odds_of, plant, refit
+from layoutdiff.train import calibrate, fit, fit_memory, odds_of, plant
+from layoutdiff.folds import refit
 
 HERE = Path(__file__).parent
 

@@ -107,7 +107,8 @@ def index(a, folder):
 def load(a, folder):
     "What happens before the first batch: read the index, count for the vocabulary, split by group, plan a pass."
     from layoutdiff.data import Batches, Examples
-    from layoutdiff.shards import facts, get_data, load_index, split_data
+    from layoutdiff.shards import facts, load_index
+    from layoutdiff.data import get_data, split_data
     times, peak = {}, Peak()
     def timed(name, f):
         start = time.thread_time()
@@ -133,7 +134,8 @@ def read(a, folder):
 def batch(a, folder, cache=None):
     "Read, decode, tokenise and pad, in the order of training."
     from layoutdiff.data import Batches, Examples
-    from layoutdiff.shards import facts, get_data
+    from layoutdiff.shards import facts
+    from layoutdiff.data import get_data
     items, peak = get_data(folder), Peak()
     batches = Batches(Examples(items.train, facts(items.train).vocab, keep=0, cache=cache), steps=a.steps)
     n, clock = sum(map(len, batches.lists)), Clock()
@@ -153,13 +155,15 @@ def cached(a, folder):
 def step(a, folder):
     "Train the mini model, batches of 24: how much of a step is spent waiting for data?"
     import torch
-    from layoutdiff.callbacks import disturb, noise_state
+    from layoutdiff.callbacks import disturb
+    from layoutdiff.tasks import noise_state
     from layoutdiff.data import Batches, Examples
     from layoutdiff.losses import diffusion_loss
     from layoutdiff.model import LayoutDiT, model_config
-    from layoutdiff.phases import Settings
-    from layoutdiff.shards import facts, get_data
-    from layoutdiff.train import BatchLoader
+    from layoutdiff.settings import Settings
+    from layoutdiff.shards import facts
+    from layoutdiff.data import get_data
+    from layoutdiff.learner import BatchLoader
     torch.set_num_threads(1)
     items, peak, s = get_data(folder), Peak(), Settings()
     about = facts(items.train)

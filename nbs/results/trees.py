@@ -23,7 +23,7 @@ from layoutdiff.run import commit, environment
 from layoutdiff.sample import predict_tables
 from layoutdiff.shards import labelled
 from layoutdiff.slots import encode
-from layoutdiff.trees import fit_trees
+from layoutdiff.ensemble import fit_trees
 
 HERE = Path(__file__).parent
 GROWN = (.1, 2), (.1, 1), (.3, 2), (.3, 1), (.5, 1)   # share of the numbers that a split may choose from, fewest nodes in a leaf
