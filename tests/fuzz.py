@@ -1,7 +1,7 @@
 """python tests/fuzz.py [--n 20000] [--seed 0] [--only CASE] [--kind slow] [--keep DIR] [--json FILE]: real files, broken in every way we could think of, through the readers.
 
 Each broken file lies beside healthy neighbours. The readers must raise nothing but a LayoutError with a code, take no more than a second of
-processor time, and lose no neighbour. Case I of seed S is always the same: `--only I` runs it alone, and `--keep` holds the files of what failed."""
+processor time, and lose no neighbour. `validate` must look at the same sections, and name an error for each that is set aside. Case I of seed S is always the same: `--only I` runs it alone, and `--keep` holds the files of what failed."""
 import argparse
 import hashlib
 import io
@@ -26,10 +26,13 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 from PIL import Image  # noqa: E402
 from layoutdiff.core import LayoutError  # noqa: E402
-from layoutdiff.html import (dumps, layout_from_v1, layout_to_v1, loads, pairs, parse_html, read_layout, read_structure, section_from_v2,
-    # noqa: E402
-                             section_to_v2, structure_from_v1, structure_to_v1)
-from layoutdiff.items import SAMPLE, get_items, read_section, write_section  # noqa: E402
+from layoutdiff.check import open_section, validate  # noqa: E402
+from layoutdiff.faults import Sink, relative  # noqa: E402
+from layoutdiff.html import dumps, loads, pairs, parse_html, structure_from_v1, structure_to_v1  # noqa: E402
+from layoutdiff.resolve import layout_from_v1, layout_to_v1  # noqa: E402
+from layoutdiff.formats import read_layout, read_structure, section_from_v2, section_to_v2  # noqa: E402
+from layoutdiff.listing import SAMPLE, list_data  # noqa: E402
+from layoutdiff.items import get_items, read_section, write_section  # noqa: E402
 from layoutdiff.slots import decode, encode  # noqa: E402
 
 LIMIT = 1.    # seconds of processor time that a file may take
@@ -441,7 +444,24 @@ def parts(path):
         if p.is_file() and p.suffix == '.html': yield parse_html, p.read_bytes()
         elif p.is_file() and p.suffix == '.json' and not p.is_symlink():
             obj, error, _ = timed(loads, p.read_bytes())
-            if error is None and p.stat().st_size < 2_000_000: yield from ((read_structure, obj), (lambda o: read_layout(o, None, []), obj))
+            if error is None and p.stat().st_size < 2_000_000: yield from ((read_structure, obj), (lambda o: read_layout(o, None, Sink(mode="read")), obj))
+
+def disagree(root, items):
+    "Where `validate` and `get_items` differ on one dataset, as sentences."
+    report = validate(root, near=False, workers=1)
+    def rel(path): return relative(path, report.root)
+    missing = list_data(root).missing          # what a manifest lists and nobody finds: told at the manifest
+    read, aside = {rel(s.path): s for s in items.all}, {rel(p) for p, why in items.aside if (p, why) not in missing}
+    wrong = {f.section for f in report.faults if f.level == 'error'}
+    out = [f'validate does not look at {p!r}' for p in {*read, *aside} - set(report.entries)]
+    out += [f'only validate looks at {p!r}' for p in set(report.entries) - {*read, *aside}]
+    out += [f'{p!r} is set aside, and validate tells no error' for p in aside - wrong]
+    out += [f'validate meets an exception: {f.found}' for f in report.faults if f.code == 'unchecked']
+    if sum(f.level == 'error' and not f.section for f in report.faults) < min(len(missing), 1): out.append('validate tells nothing of what is missing')
+    for p in set(read) & set(report.entries) - wrong:
+        mine = open_section(report.entries[p], report.root)
+        if mine.lost or (mine.section.structure, mine.section.layout) != (read[p].structure, read[p].layout): out.append(f'{p!r} is read in two ways')
+    return out
 
 def run_case(i, seed, stock, root, neighbours, tally, kind=None, limit=LIMIT):
     "Faults found in case `i`, as sentences."
@@ -470,6 +490,7 @@ def run_case(i, seed, stock, root, neighbours, tally, kind=None, limit=LIMIT):
     if kind == 'manifest': tally['code'][reason(error) if error else 'accepted'] += 1
     if items is not None:
         faults += [f'no code for {p.name!r}: {why[:200]!r}' for p, why in items.aside if not reason(why)]
+        if kind != 'slow': faults += disagree(root, items)
         try: (items.summary() + ''.join(items.summary(99))).encode()
         except UnicodeEncodeError: faults.append('the summary cannot be printed')
     found = {s.path.name: s for s in items.all} if items is not None else {}
@@ -514,7 +535,7 @@ def main():
     ap.add_argument('--json', help='write the counts there')
     a = ap.parse_args()
     def git(*o): return subprocess.run(['git', '-C', str(ROOT), *o], capture_output=True, text=True).stdout.strip()
-    code = ''.join((ROOT/'layoutdiff'/f'{m}.py').read_text() for m in ('core', 'html', 'slots', 'items'))
+    code = ''.join((ROOT/'layoutdiff'/f'{m}.py').read_text() for m in ('core', 'faults', 'html', 'resolve', 'formats', 'slots', 'listing', 'items'))
     code = hashlib.sha256(re.sub(r'(?m)^# %%.*\n', '', code).encode()).hexdigest()[:12]     # without the numbers of notebook cells
     about = dict(command=f'python tests/fuzz.py --n {a.n} --seed {a.seed}' + (f' --kind {a.kind}' if a.kind else ''), seed=a.seed,
                  commit=git('rev-parse', '--short', 'HEAD'), readers=code)

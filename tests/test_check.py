@@ -8,14 +8,20 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from layoutdiff.check import CODES, REPAIRS, Entry, Finds, entries, fix, open_section, same_aspect, validate
+from hypothesis import HealthCheck, given, settings, strategies as st
+from PIL import Image
+from layoutdiff.check import list_sections, open_section, same_aspect, validate
 from layoutdiff.core import LayoutError
-from layoutdiff.items import SAMPLE, distinct, get_items, read_section, write_section
+from layoutdiff.faults import CODES, Sink
+from layoutdiff.listing import SAMPLE
+from layoutdiff.repair import REPAIRS, fix
+from layoutdiff.items import distinct, get_items, read_section, write_section
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get('LAYOUTDIFF_DATA', ROOT.parent/'shared'/'data'))
 sys.path.insert(0, str(ROOT/'nbs'/'results'))
 import plant
+from fuzz import disagree
 
 def needs(name): return pytest.mark.skipif(not (DATA/name).is_dir(), reason=f'no {name} here')
 
@@ -33,11 +39,55 @@ def test_sample_has_no_error():
     assert report.exit_code == 0 and report.sections == 50 and set(report.counts) <= {'outside-box', 'rare-label'}
 
 def test_sections_are_what_the_reader_reads():
-    root, found = entries('sample', Finds())
+    root, found = list_sections('sample', Sink())
     for e in found:
         mine, theirs = open_section(e, root).section, read_section(e.path)
         assert (mine.id, mine.group, mine.size, mine.screenshot) == (theirs.id, theirs.group, theirs.size, theirs.screenshot)
         assert mine.structure == theirs.structure and mine.layout == theirs.layout
+
+def small(folder, name='example.json', **more):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder/name).write_text(json.dumps({'structure': {'nodes': [{'tag': 'p'}]}, 'layout': {'elements': [{'type': 'text', 'sources': [0]}]}, **more}))
+
+def test_loose_files_beside_a_folder_of_notes(tmp_path):
+    "The reader reads both files; so the check looks at both, and the repaired copy holds both."
+    root = tmp_path/'data'
+    for name in 'ab': small(root, f'{name}.json')
+    (root/'notes').mkdir()
+    (root/'notes'/'todo.txt').write_text('x')
+    assert [s.id for s in get_items(root).all] == ['a', 'b']
+    report = validate(root)
+    assert set(report.entries) == {'a.json', 'b.json'} and not report.counts['unlisted'] and report.exit_code == 0
+    fix(root, tmp_path/'out')
+    assert [s.id for s in get_items(tmp_path/'out').all] == ['a', 'b']
+
+PLACES = st.sampled_from(['a', 'b', 'train/a', 'train/b', 'val/a', 'test/c', 'validation/d', 'trian/e', 'notes/x/y', '.hidden', '__pycache__/a',
+                          'examples/a', 'processed/examples/b', 'quarantine/q', 'train/sub/z'])
+PIECES = st.sampled_from(['example.json', 'a.json', 'b.json', 'layout.json', 'structure.json', 'screenshot.png', 'notes.txt', 'broken', 'link', 'folder.json'])
+MANIFESTS = st.none() | st.dictionaries(st.sampled_from(['train', 'val', 'valid', 'test']),
+    st.lists(st.sampled_from(['a', 'b', 'c', 'a.json', 'train/a', 'gone', '../x', 'sub/z', '']), max_size=4), min_size=1)
+
+def put(folder, piece):
+    "One file of a random dataset."
+    folder.mkdir(parents=True, exist_ok=True)
+    if piece == 'screenshot.png': Image.new('RGB', (30, 20), 'red').save(folder/piece)
+    elif piece == 'broken': (folder/'example.json').write_text('{"id": ')
+    elif piece == 'structure.json': (folder/piece).write_text('{"div.a": {"h1": {"text": "x"}}}')
+    elif piece == 'layout.json': (folder/piece).write_text('{"section@div.a": {"heading@h1": ""}}')
+    elif piece == 'link': (folder/'layout.json').unlink(missing_ok=True) or (folder/'layout.json').symlink_to('nowhere')
+    elif piece == 'folder.json': (folder/piece).mkdir(exist_ok=True)
+    elif piece == 'notes.txt': (folder/piece).write_text('x')
+    else: small(folder, piece)
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(PLACES | st.just('.'), PIECES), min_size=1, max_size=9), MANIFESTS)
+def test_the_check_looks_at_what_the_reader_reads(tmp_path_factory, files, manifest):
+    root = tmp_path_factory.mktemp('any')/'data'
+    for place, piece in files: put(root/place, piece)
+    if manifest is not None: (root/'dataset_config.yaml').write_text(json.dumps({'splits': manifest}))
+    try: items = get_items(root)
+    except LayoutError: return
+    assert not disagree(root, items)
 
 @pytest.fixture
 def broken(tmp_path):
@@ -85,7 +135,7 @@ def test_fix_again_changes_nothing(broken, tmp_path):
     fix(broken, tmp_path/'one')
     lines = fix(tmp_path/'one', tmp_path/'two')
     assert [p.relative_to(tmp_path/'one') for p in sorted((tmp_path/'one').glob('t*/*/*'))] == [p.relative_to(tmp_path/'two') for p in sorted((tmp_path/'two').glob('t*/*/*'))]
-    assert 'nothing had to be put right' in lines[-1]
+    assert 'nothing had to be repaired' in lines[-1]
 
 def test_fix_keeps_a_cut_group_together(tmp_path):
     root = tmp_path/'data'

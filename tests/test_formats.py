@@ -5,8 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from layoutdiff.core import Element, Layout, LayoutError, Node, Section, Structure
-from layoutdiff.html import (dumps, format_key, layout_from_v1, layout_to_v1, loads, parse_html, parse_key, section_from_v2,
-                             section_to_v2, split_key, structure_from_v1, structure_to_v1)
+from layoutdiff.faults import Sink
+from layoutdiff.html import dumps, format_key, loads, parse_html, parse_key, split_key, structure_from_v1, structure_to_v1
+from layoutdiff.resolve import layout_from_v1, layout_to_v1
+from layoutdiff.formats import section_from_v2, section_to_v2
 from layoutdiff.items import distinct, get_items, read_section, split_items, write_section
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -89,10 +91,10 @@ def test_version_2_loses_nothing(sec):
 def test_version_1_there_and_back(sec):
     text = dumps(structure_to_v1(sec.structure)), dumps(layout_to_v1(sec.layout, sec.structure))
     structure = structure_from_v1(json.loads(text[0]))          # a plain parser sees every node: keys are unique
-    notes = []
+    sink = Sink(mode='read')
     assert structure == structure_from_v1(loads(text[0])) and plain(structure) == plain(sec.structure)
-    assert layout_from_v1(json.loads(text[1]), structure) == sec.layout == layout_from_v1(json.loads(text[1]), structure, notes)
-    assert not notes and dumps(structure_to_v1(structure)) == text[0]
+    assert layout_from_v1(json.loads(text[1]), structure) == sec.layout == layout_from_v1(json.loads(text[1]), structure, sink)
+    assert not sink.notes and dumps(structure_to_v1(structure)) == text[0]
 
 
 @quick
@@ -101,8 +103,7 @@ def test_a_lost_node_never_breaks_reading(sec, gone):
     obj, keep = layout_to_v1(sec.layout, sec.structure), [i for i in range(len(sec.structure)) if i != gone]
     if len(sec.structure) < 2 or gone >= len(sec.structure) or sec.structure.children[gone]: return
     nodes = [Node(n.tag, keep.index(n.parent) if n.parent >= 0 else -1, n.classes, n.id) for n in (sec.structure[i] for i in keep)]
-    notes = []
-    layout = layout_from_v1(obj, Structure(nodes), notes)
+    layout = layout_from_v1(obj, Structure(nodes), Sink(mode='read'))
     used = [s for e in layout for s in e.sources]
     assert len(used) == len(set(used)) and all(0 <= s < len(nodes) for s in used)
     assert layout_from_v1(layout_to_v1(layout, Structure(nodes)), Structure(nodes)) == layout
@@ -142,12 +143,12 @@ def test_any_html_is_forgiven(text):
 
 
 @pytest.mark.parametrize('text, says', [
-    ('', 'unreadable-json'), ('{', 'line 1'), ('{"a": NaN}', 'NaN'), ('[' * 100_000, 'nested too deeply'), ('[]', 'an object'), ('{}', 'expected at least one'),
+    ('', 'unreadable-json'), ('{', 'line 1'), ('{"a": NaN}', 'NaN'), ('[' * 100_000, 'nested too deeply'), ('[]', 'an object'), ('{}', 'the example has the keys none'),
     ('{"structure": {"version": 2, "nodes": []}}', 'holds no node'), ('{"structure": {"nodes": [{"tag": 3}]}}', 'tag=3'),
-    ('{"structure": {"type": "HTMLObject"}}', "expected 'nodes'"), ('{"structure": {"nodes": [{"tag": "p", "box": [0, 0, -1, 1]}]}}', 'not negative'),
-    ('{"structure": {"nodes": [{"tag": "p"}]}, "layout": {"elements": [{"type": "x", "sources": [7]}]}}', 'indices 0 to 0'),
-    ('{"structure": {"nodes": [{"tag": "p"}]}, "layout": {"elements": [{"type": "x", "parent": 0}]}}', 'a parent comes before'),
-    ('{"structure": {"div[x]": {}}}', "unexpected '['"), ('{"structure": {"p": {}}, "layout": {"a": [1]}}', 'holds its children'),
+    ('{"structure": {"type": "HTMLObject"}}', 'has neither nodes nor data'), ('{"structure": {"nodes": [{"tag": "p", "box": [0, 0, -1, 1]}]}}', 'not negative'),
+    ('{"structure": {"nodes": [{"tag": "p"}]}, "layout": {"elements": [{"type": "x", "sources": [7]}]}}', 'names node 7. Allowed: 0 to 0'),
+    ('{"structure": {"nodes": [{"tag": "p"}]}, "layout": {"elements": [{"type": "x", "parent": 0}]}}', 'has parent 0. Allowed: -1 to -1'),
+    ('{"structure": {"div[x]": {}}}', "unexpected '['"), ('{"structure": {"p": {}}, "layout": {"a": [1]}}', 'children as an object'),
     ('{"screenshot": {"path": "../../../etc/passwd"}}', 'path-escape'), ('{"screenshot": {"path": "/etc/passwd"}}', 'path-escape'),
     ('{"screenshot": {"width": 0, "height": 5}}', 'above 0')])
 def test_faults_are_named(tmp_path, text, says):

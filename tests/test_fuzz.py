@@ -6,7 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from fuzz import fuzz, png, reason, use
 from layoutdiff.core import Element, Layout, LayoutError, Node, Section, Structure
-from layoutdiff.html import dumps, layout_from_v1, loads, parse_html, read_layout, read_structure, section_from_v2, split_key, structure_from_v1
+from layoutdiff.faults import Sink
+from layoutdiff.html import dumps, loads, parse_html, split_key, structure_from_v1
+from layoutdiff.resolve import layout_from_v1
+from layoutdiff.formats import read_layout, read_structure, section_from_v2
 from layoutdiff.items import Items, _unique_ids, get_items, picture_size, read_section
 from layoutdiff.slots import encode
 
@@ -43,9 +46,9 @@ def test_a_case_is_always_the_same():
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text(st.sampled_from("@.$#[]':%=+a1 \0"), max_size=60), st.text(st.sampled_from("@.$#[]':%=+a1 "), max_size=60))
 def test_any_key_reads_or_says_why(a, b):
-    for f in (lambda: split_key(a), lambda: layout_from_v1({a: {b: ''}}, Structure([Node('a')]), []),
+    for f in (lambda: split_key(a), lambda: layout_from_v1({a: {b: ''}}, Structure([Node('a')]), Sink(mode='read')),
         lambda: structure_from_v1({a: {b: {}}}),
-              lambda: layout_from_v1({'structure': {}, 'props': {'bi': [a, b]}}, Structure([Node('a')]), [])):
+              lambda: layout_from_v1({'structure': {}, 'props': {'bi': [a, b]}}, Structure([Node('a')]), Sink(mode='read'))):
         out = soon(f)
         assert not isinstance(out, LayoutError) or reason(out)
 
@@ -56,26 +59,26 @@ def v2(node=None, element=None, **more): return {'structure': {'nodes': [{'tag':
     'layout': {'elements': [{'type': 'x', **(element or {})}]}, **more}
 
 @pytest.mark.parametrize('obj, code', [
-    (v2(node={'box': [0, 0, 10**400, 1]}), 'bad-syntax'), (v2(element={'box': [1e300, 0, 1, 1]}), 'bad-syntax'),
-        (v2(element={'confidence': 10**400}), 'bad-syntax'),
-    (v2(screenshot={'width': 10**400, 'height': 5}), 'bad-syntax'), (v2(screenshot={'width': 5e-324, 'height': 5}), 'bad-syntax'),
+    (v2(node={'box': [0, 0, 10**400, 1]}), 'bad-box'), (v2(element={'box': [1e300, 0, 1, 1]}), 'bad-box'),
+        (v2(element={'confidence': 10**400}), 'bad-schema'),
+    (v2(screenshot={'width': 10**400, 'height': 5}), 'bad-schema'), (v2(screenshot={'width': 5e-324, 'height': 5}), 'bad-schema'),
     (v2(element={'type': 'x' * 1_000_000}), 'bad-syntax'), (v2(node={'parent': 7}), 'bad-tree'), (v2(element={'parent': 0}), 'bad-tree'),
-    (v2(id={'a': 1}), 'bad-syntax'), (v2(id='a\0b'), 'bad-syntax'), (v2(id='\ud800'), 'bad-syntax'), (v2(group='x' * 999), 'bad-syntax'),
-    ({'structure': {'p': {}}, 'layout': {'structure': {'x@p': ''}, 'props': {'bi': 5}}}, 'bad-syntax')])
+    (v2(id={'a': 1}), 'bad-schema'), (v2(id='a\0b'), 'bad-schema'), (v2(id='\ud800'), 'bad-schema'), (v2(group='x' * 999), 'bad-schema'),
+    ({'structure': {'p': {}}, 'layout': {'structure': {'x@p': ''}, 'props': {'bi': 5}}}, 'bad-schema')])
 def test_values_that_no_page_has(obj, code): refused(section_from_v2, loads(json.dumps(obj)), code=code)
 
-def test_props_without_a_structure(): assert soon(read_layout, {'structure': {'x': ''}, 'props': 5}, None, []) == Layout([Element('x')])
+def test_props_without_a_structure(): assert soon(read_layout, {'structure': {'x': ''}, 'props': 5}, None, Sink(mode='read')) == Layout([Element('x')])
 
 def test_a_deep_value_is_told_in_short():
     deep = loads('{"nodes": [{"tag": ' + '[' * 900 + ']' * 900 + '}]}')
-    refused(read_structure, deep, code='bad-syntax')
-    refused(read_structure, {'nodes': [{'tag': 'p', 'classes': [[1]] * 1_000_000}]}, code='bad-syntax')
+    refused(read_structure, deep, code='bad-schema')
+    refused(read_structure, {'nodes': [{'tag': 'p', 'classes': [[1]] * 1_000_000}]}, code='bad-schema')
 
 def test_half_letters_in_html(): assert soon(parse_html, '<p title="\ud800">\ud800x')[0].text == '?x'
 
 def test_a_chain_fills_its_gaps_in_place():
     page = structure_from_v1({'div.a': {}, 'p': {}, 'div$1': {}, 'div$2': {}})
-    layout = layout_from_v1({'s@div.a': {'x@div$9@p@div$1': ''}}, page, [])
+    layout = layout_from_v1({'s@div.a': {'x@div$9@p@div$1': ''}}, page, Sink(mode='read'))
     assert layout[-1].sources == (1, 2)
 
 
@@ -90,7 +93,7 @@ def test_equal_siblings():
 
 def read_section_of(page, layout):
     structure = structure_from_v1(page)
-    return Section('x', structure=structure, layout=layout_from_v1(layout, structure, []))
+    return Section('x', structure=structure, layout=layout_from_v1(layout, structure, Sink(mode='read')))
 
 @pytest.mark.parametrize('layout', ['{"s@div": {"x' + '@p' * 3000 + '": ""}}', '{"s@div": ' + '{"w":' * 200 + '{' + ','.join(['"a@p": ""'] * 3000) + '}' + '}' * 200 + '}',
                                     '{"structure": {"s@div": {}}, "props": {"bi": [' + ','.join(['"p"'] * 900) + '], "bo": "' + 'p@' * 900 + 'p"}}',
@@ -120,7 +123,7 @@ def test_much_in_one_structure(obj): soon(lambda: read_structure(loads(obj)))
     'x$1' * 300_000, "x@['x:@']" * 100_000])
 def test_long_keys_of_a_layout(key):
     for obj in ({key: ''}, {'structure': {}, 'props': {'bi': key}}, {'structure': {}, 'props': {key: 'p'}}): soon(read_layout, obj,
-        Structure([Node('p')]), [])
+        Structure([Node('p')]), Sink(mode='read'))
 
 @pytest.mark.parametrize('html', [
     '<div>' * 30_000, '<div ' + ' '.join(f'a{i}' for i in range(30_000)) + '>',
@@ -181,7 +184,7 @@ def test_a_folder_among_loose_files(tmp_path):
     ('[' * 100_000, 'bad-syntax'), ('- ' * 100_000, 'bad-syntax'), ('{a: ' * 100_000, 'bad-syntax'),
         ('splits: {train: [a], train: [b]}', 'duplicate-key'), ('paths: {base_dir: [a]}\nsplits: {train: [a]}', 'bad-syntax'),
     ('paths: {screenshots_dir: ..}\nsplits: {train: [a]}', 'path-escape'),
-        ('paths: {base_dir: /etc}\nsplits: {train: [a]}', 'path-escape'), ('splits: {train: a}', 'bad-syntax'), ('x: 1', 'bad-syntax'),
+        ('paths: {base_dir: /etc}\nsplits: {train: [a]}', 'path-escape'), ('splits: {train: a}', 'bad-schema'), ('x: 1', 'bad-syntax'),
         ('', 'bad-syntax')])
 def test_manifests_that_are_refused(tmp_path, text, code):
     example(tmp_path/'d'/'a')

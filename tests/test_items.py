@@ -7,7 +7,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 from layoutdiff.core import Element, Layout, LayoutError, Node, Section, Structure
-from layoutdiff.items import Items, Manifest, get_items, make_splits, picture_size, statistics, write_items, write_manifest
+from layoutdiff.items import Items, content_key, file_name, get_items, id_of, picture_size, statistics
+from layoutdiff.manifest import Manifest, make_splits, write_items, write_manifest
 
 SPLITS = 'train', 'val', 'test'
 def told(items): return {n: [(s.id, s.group, s.size, s.structure, s.layout, [e.box for e in s.layout], s.notes,
@@ -53,6 +54,33 @@ def test_any_id_can_be_written(tmp_path_factory, names):
         assert sorted(s.id for s in back.all) == sorted(names) and not back.aside
         listed = get_items(write_manifest(back, out/f'{form}.yaml'))   # the same sections, by a manifest of their own
         assert sorted(s.id for s in listed.all) == sorted(names) and not listed.aside
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=8) | st.sampled_from(['layout', 'Example.json', 'train', 'TEST', '.', '..', '__x', 'a.', 'b ', '%2E', 'con']), unique=True))
+def test_a_file_name_stands_for_one_id(ids):
+    names = [file_name(i) for i in ids]
+    assert [id_of(n) for n in names] == ids and len(set(names)) == len(ids)
+    for n in names:
+        assert '/' not in n and '\\' not in n and not n.startswith(('.', '__')) and not n.endswith(('.', ' '))
+        assert n.lower() not in ('train', 'val', 'test', 'layout', 'structure', 'example', 'example.json')
+
+def test_long_ids_have_names_of_their_own():
+    a, b = (file_name('x' * 300 + c) for c in 'ab')
+    assert a != b and len(a) <= 120 and len(file_name('\u00e9' * 200).encode()) <= 120
+
+def test_what_counts_as_the_same_content(sample):
+    s = sample.train[0]
+    moved = [replace(n, box=n.box and (n.box[0] + 1, *n.box[1:])) for n in s.structure]
+    renamed = Layout([replace(e, type='other') for e in s.layout])
+    near = [replace(n, box=n.box and (n.box[0] + .004, *n.box[1:])) for n in s.structure]
+    key = content_key(s)
+    assert key == content_key(replace(s, id='x', group='y', notes=['z'])) == content_key(replace(s, structure=Structure(near)))
+    assert content_key(replace(s, structure=Structure(moved))) != key != content_key(replace(s, layout=renamed))
+    assert content_key(replace(s, structure=Structure(moved)), boxes=False) == content_key(s, boxes=False)
+    assert content_key(replace(s, layout=renamed), layout=False) == content_key(s, layout=False)
+    bare = replace(s, structure=None)
+    assert content_key(bare, picture='p') != content_key(bare, picture='q') and content_key(s, picture='p') == content_key(s, picture='q')
+    assert content_key(bare) != content_key(replace(bare, screenshot=sample.train[1].screenshot))
 
 @pytest.mark.parametrize('name', ['layout', 'structure'])
 def test_processed_files_named_like_a_part(data, name):
