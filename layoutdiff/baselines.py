@@ -29,7 +29,7 @@ from .run import load_weights
 from .sample import predict_tables
 from .slots import SlotTable, encode, encode_free
 from .train import fit
-from .check import MOST
+from .faults import MOST
 from .ensemble import node_features
 
 # %% ../nbs/24_baselines.ipynb #574a9828

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from fastcore.basics import patch
 
 from .core import LayoutError
-from .items import PAGES
+from .listing import PAGES
 
 # %% ../nbs/08_browser.ipynb #75a787ef
 COMMANDS = 'chromium chromium-browser google-chrome google-chrome-stable chrome msedge microsoft-edge'.split()

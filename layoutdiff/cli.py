@@ -77,7 +77,8 @@ def validate(data:str,    # a folder of sections or shards, a manifest (.yaml), 
              fix=''       # write a repaired copy into this new folder; DATA is not touched
             )->int:       # exit code: 1 where something is wrong
     "Find every fault of a dataset at once, before training."
-    from layoutdiff.check import fix as repair, validate as check
+    from layoutdiff.repair import fix as repair
+    from layoutdiff.check import validate as check
     with unpacked(data) as path:
         report = check(path, tell=whisper)
         say(report._repr_markdown_())

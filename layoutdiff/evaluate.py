@@ -22,7 +22,8 @@ from .baselines import BASELINES, fit_baseline, some
 from .core import LayoutError, nearest
 from .data import Examples
 from .draw import colour
-from .items import SAMPLE, Items
+from .listing import SAMPLE
+from .items import Items
 from .metrics import METRICS, bootstrap, counts, gaps, pool, reliability
 from .run import BASE, Run, fingerprint, open_run
 from .sample import GIVEN_NAMES, predict_tables

@@ -15,7 +15,8 @@ import numpy as np
 from .core import LayoutError
 from .data import Examples, get_data
 from .sections import as_sections
-from .html import dumps, layout_to_v2
+from .html import dumps
+from .formats import layout_to_v2
 from .items import Items, split_items
 from .metrics import counts, pool
 from .run import Run, steps_of

@@ -21,9 +21,11 @@ from .capture import capture
 from .core import Layout, LayoutError, Section, Structure
 from .data import Examples, plan_batches
 from .draw import UNSURE, node_key, overlay, unsure
-from .html import (dumps, layout_to_v1, layout_to_v2, loads, parse_html, read_layout, read_structure, section_from_v2,
-                             structure_to_v1)
-from .items import PAGES, PICTURES, read_section
+from .html import dumps, loads, parse_html, structure_to_v1
+from .resolve import layout_to_v1
+from .formats import layout_to_v2, read_layout, read_structure, section_from_v2
+from .listing import PAGES, PICTURES
+from .items import read_section
 from .run import Run, open_run
 from .recall import as_support
 from .sample import predict_tables

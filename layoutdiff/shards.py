@@ -22,8 +22,10 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import LayoutError, Section
-from .html import dumps, loads, section_from_v2, section_to_v2
-from .items import MAX_JSON, PICTURES, SPLITS, Items, get_items
+from .html import dumps, loads
+from .formats import section_from_v2, section_to_v2
+from .listing import MAX_JSON, PICTURES, SPLITS
+from .items import Items, get_items
 from .pixels import picture_size
 from .sections import Facts, Sections, as_numbers, content_hash, hash64, picture_bytes
 from .slots import Vocab, encode

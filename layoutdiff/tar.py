@@ -14,7 +14,7 @@ from itertools import chain, groupby
 from pathlib import Path
 
 from .core import LayoutError
-from .items import PICTURES, SPLITS
+from .listing import PICTURES, SPLITS
 
 # %% ../nbs/06b_tar.ipynb #335a5161
 def read_at(file, at:int, size:int)->bytes: # fewer bytes where the file ends

@@ -13,7 +13,8 @@ from layoutdiff.convert.pix2code import format_gui, parse_gui
 from layoutdiff.convert.rico import PHONE, format_rico, parse_rico, parse_screen
 from layoutdiff.convert.wordpress import parse_blocks
 from layoutdiff.core import Element, Layout, LayoutError, Section
-from layoutdiff.items import SAMPLE, get_items
+from layoutdiff.listing import SAMPLE
+from layoutdiff.items import get_items
 from layoutdiff.slots import element_boxes
 
 DATA = Path(os.environ.get('LAYOUTDIFF_DATA', Path(__file__).parents[2]/'shared'/'data'))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from layoutdiff.core import LayoutError, Node, Section, Structure
-from layoutdiff.html import loads, parse_html, read_layout
+from layoutdiff.html import loads, parse_html
+from layoutdiff.formats import read_layout
 from layoutdiff.items import get_items, read_section
 from layoutdiff.slots import SPECIAL, SlotTable, Vocab, decode, layout_faults
 

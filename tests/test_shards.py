@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from layoutdiff.core import LayoutError, Section
 from layoutdiff.data import Batches, Examples, code_key, get_data, split_data
-from layoutdiff.items import SAMPLE, Items, get_items, split_items
+from layoutdiff.listing import SAMPLE
+from layoutdiff.items import Items, get_items, split_items
 from layoutdiff.sections import SectionList, Sections, as_sections
 from layoutdiff.shards import ShardItems, ShardSections, index_shards, is_shards, load_index, read_shards, write_shards
 from layoutdiff.learner import BatchLoader

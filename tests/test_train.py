@@ -14,7 +14,8 @@ from layoutdiff.callbacks import averaged, warmup_cosine
 from layoutdiff.core import LayoutError
 from layoutdiff.data import Examples
 from layoutdiff.sections import as_sections
-from layoutdiff.items import SAMPLE, Items, get_items
+from layoutdiff.listing import SAMPLE
+from layoutdiff.items import Items, get_items
 from layoutdiff.losses import VarianceAwareLossScheduler
 from layoutdiff.ordered import build_model
 from layoutdiff.model import model_config

@@ -14,7 +14,8 @@ from itertools import count
 from pathlib import Path
 from .core import Format, file_name, find_files, peek
 from ..core import LayoutError
-from ..html import dumps, layout_to_v2, loads, section_from_v2, structure_to_v2
+from ..html import dumps, loads
+from ..formats import layout_to_v2, section_from_v2, structure_to_v2
 from ..items import picture_size
 from ..slots import element_boxes
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from urllib.parse import unquote
 from fastcore.basics import patch
 from ..core import LayoutError, Section
-from ..items import SPLITS, get_items, picture_size, read_section, write_items, write_section
+from ..listing import SPLITS
+from ..items import get_items, picture_size, read_section, write_section
+from ..manifest import write_items
 
 # %% ../../nbs/09_convert.core.ipynb #3069e9a7
 PARTS = {'id': 'ids', 'group': 'groups', 'split': 'splits', 'size': 'sizes in CSS pixels', 'screenshot': 'screenshots',

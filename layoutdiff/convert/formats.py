@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from .core import PARTS, Conversion
 from ..core import LayoutError, nearest
-from ..items import SAMPLE
+from ..listing import SAMPLE
 
 # %% ../../nbs/09z_convert.formats.ipynb #c2049f2d
 MODULES = 'core', 'coco', 'pix2code', 'rico', 'wordpress', 'tables'   # of layoutdiff.convert; a new format adds its name here

@@ -13,7 +13,8 @@ from pathlib import Path
 from .core import Format, file_name, find_files, id_of, split_order
 from ..core import Element, Layout, LayoutError, Section, nearest
 from ..html import dumps, loads
-from ..items import PICTURES, SPLITS, picture_size
+from ..listing import PICTURES, SPLITS
+from ..items import picture_size
 
 # %% ../../nbs/09b_convert.pix2code.ipynb #05e3b85f
 _gui_token = re.compile(r'[A-Za-z][\w-]*')

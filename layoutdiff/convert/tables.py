@@ -15,8 +15,10 @@ from itertools import groupby
 from pathlib import Path
 from .core import Format, file_name, find_files
 from ..core import LayoutError
-from ..html import dumps, layout_to_v2, loads, section_from_v2, structure_to_v2
-from ..items import MAX_PICTURE, SPLITS, picture_size
+from ..html import dumps, loads
+from ..formats import layout_to_v2, section_from_v2, structure_to_v2
+from ..items import MAX_PICTURE, picture_size
+from ..listing import SPLITS
 
 # %% ../../nbs/09e_convert.tables.ipynb #efc2467e
 COLUMNS = {'id': 'string', 'group': 'string', 'split': 'string', 'image': 'image', 'width': 'float64', 'height': 'float64',

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .core import Format, find_files, peek
 from ..core import Element, Layout, LayoutError, Section, Structure
 from ..html import loads, parse_html
-from ..items import PAGES, SPLITS
+from ..listing import PAGES, SPLITS
 
 # %% ../../nbs/09d_convert.wordpress.ipynb #65a209ad
 BLOCKS = {'group': 'wrapper', 'cover': 'wrapper', 'buttons': 'wrapper', 'query': 'wrapper', 'columns': 'grid', 'media-text': 'grid',
