@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from layoutdiff.baselines import BASELINES, fit_baseline, rule_labels
+from layoutdiff import baselines
+from layoutdiff.baselines import BASELINES, booster, boosting, choose_baselines, fit_baseline, fit_nodes, rule_labels
 from layoutdiff.core import Element, Layout, LayoutError, Node, Structure
-from layoutdiff.evaluate import SCORES, confusion, evaluate, find_leaks, results_table, scores_table
+from layoutdiff.evaluate import SCORES, evaluate, find_leaks
 from layoutdiff.items import Items, get_items
 from layoutdiff.slots import SPECIAL, SlotTable, decode, encode, layout_faults
+from layoutdiff.tables import confusion, grid, made_by, results_table, scores_table
 from layoutdiff.train import fit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,9 +72,9 @@ def test_unsplit_data_keep_the_split_of_the_run(items, tmp_path):
 
 def test_lost_training_data(items, tmp_path):
     run = fit(replace(items, path=None), out=tmp_path, size='tiny', members=1, steps=2, rounds=1, **QUIET)
-    m = evaluate(run, items, baselines=('majority', 'onepass'), steps=1, **QUIET)
-    assert m['baselines']['majority'] and m['baselines']['onepass'] is None
-    assert any('30 training sections of the scored data' in n for n in m['notes']) and any('cannot be trained' in n for n in m['notes'])
+    m = evaluate(run, items, baselines=('majority', 'rules'), steps=1, **QUIET)
+    assert m['baselines']['majority'] and m['baselines']['rules']
+    assert any('30 training sections of the scored data' in n for n in m['notes'])
     bare = evaluate(run, Items(train=items.test), baselines=('majority', 'rules'), steps=1, **QUIET)
     assert bare['split'] == 'all' and bare['baselines']['majority'] is None and bare['baselines']['rules']
 
@@ -112,9 +114,48 @@ def test_confusion_counts_every_node(items):
 
 def test_baselines_from_pictures_give_free_tables(items):
     for name, row in BASELINES.items():
-        if isinstance(row.picture, str) or name == 'onepass': continue
+        if isinstance(row.picture, str): continue
         for t, s in zip(fit_baseline(name, items.train, free=True)(items.test), items.test):
             assert t.free and t.size == s.size and decode(t, s.structure)[0].parent == -1
+
+# ---- which rivals
+
+def test_boosting_says_which_library(run, items):
+    m = evaluate(run, items, baselines=('boosting', 'extra_trees'), steps=1, **QUIET)
+    row = m['baselines']['boosting']
+    assert row['used'] == booster() and row['element_f1'] is not None and 'used' not in m['baselines']['extra_trees']
+    assert f'({booster()})' in scores_table(m)
+
+def test_scikit_learn_boosts_where_lightgbm_is_not(monkeypatch, items):
+    monkeypatch.setattr(baselines, 'find_spec', lambda name: None)
+    assert booster().startswith('scikit-learn ') and type(boosting()).__name__ == 'HistGradientBoostingClassifier'
+    model = boosting(0).set_params(max_iter=2)
+    few = [s for s in items.train if len(s.structure) < 40][:4]
+    assert [len(t) for t in fit_nodes(model, few)(few[:2])] == [len(s.structure) for s in few[:2]]
+
+def test_slow_rivals_are_asked_only_where_they_are_quick(run, items, monkeypatch):
+    assert choose_baselines('auto', 2000)[1] == ['extra_trees', 'boosting'] and choose_baselines('all', 2000)[1] == choose_baselines('auto', 20)[1] == []
+    monkeypatch.setattr(baselines, 'SLOW_ABOVE', 10)
+    m = evaluate(run, items, steps=1, **QUIET)
+    assert list(m['baselines']) == ['majority', 'rules', 'neighbour', 'forest']
+    assert any(n.startswith('extra_trees and boosting take minutes on 30 sections') for n in m['notes'])
+    quick = evaluate(run, items, baselines='quick', steps=1, **QUIET)
+    assert timeless(quick['baselines']) == timeless(m['baselines']) and not any('take minutes' in n for n in quick['notes'])
+
+def test_strong_rivals_beat_rules_on_the_sample(items):
+    from layoutdiff.metrics import counts, pool
+    f1 = lambda name: pool([counts(decode(t, s.structure), s.layout) for t, s in zip(fit_baseline(name, items.train)(items.test), items.test)])['element_f1']
+    assert f1('extra_trees') > f1('rules') + .1
+
+def test_a_grid_of_rows():
+    rows = [dict(name='a', n=5, f1=.5), dict(name='a', n=5, f1=.7), dict(name='b', n=10, f1=None)]
+    assert grid(rows, 'name', 'n', 'f1', {'a': 'A', 'b': 'B'}).splitlines()[2:] == ['| A | .600 ± .100 |  |', '| B |  |  |']
+    assert made_by(dict(command='x', commit='abc', note='said so')) == 'command: `x`; commit: `abc`; said so'
+
+def test_every_results_file_can_be_read():
+    for path in sorted((ROOT/'nbs'/'results').glob('*.json')):
+        d = json.loads(path.read_text())
+        if d.get('runs') and 'baselines' in d['runs'][0] and 'trained_on' not in d['runs'][0]: assert results_table(path).count('\n| ') >= 3, path.name
 
 def test_results_over_seeds(run, items, tmp_path):
     runs = [evaluate(run, items, baselines=('rules',), steps=1, seed=k, **QUIET) for k in (0, 1)]
@@ -133,24 +174,24 @@ def test_rules_on_real_sections():
     tables = fit_baseline('rules', [])(data.all)
     assert pool([counts(decode(t, s.structure), s.layout) for t, s in zip(tables, data.all)])['element_f1'] > .77
 
-# ---- labelled sections of the same site, shown along
+# ---- with a support set of the same site
 
 @pytest.fixture(scope='module')
-def pupil(tmp_path_factory): return fit('sample', out=tmp_path_factory.mktemp('runs'), size='tiny', members=1, steps=6, rounds=1, p_support=1., **QUIET)
+def pupil(tmp_path_factory): return fit('sample', out=tmp_path_factory.mktemp('runs'), size='tiny', members=1, steps=6, rounds=1, **QUIET)
 
 @pytest.fixture(scope='module')
 def sites(items): return Items(test=items.train, split_given=True)       # six sites of five sections; a leak, which does not matter here
 
-def test_the_same_sections_are_scored_whatever_is_shown(run, pupil, items):
+def test_the_same_sections_are_scored_whatever_the_support(run, pupil, items):
     got = [evaluate(r, items, baselines=('rules',), steps=1, support=k, **QUIET) for r, k in ((run, 5), (pupil, 0), (pupil, 1), (pupil, 5))]
     assert len({m['fingerprint'] for m in got}) == 1 and {m['n_sections'] for m in got} == {2}
     assert len({json.dumps(timeless(m['baselines'])) for m in got}) == 1
     shown = [m['support']['shown'] for m in got]
     assert [[len(v) for v in s.values()] for s in shown] == [[4, 4], [0, 0], [1, 1], [4, 4]]
     assert all(a[g] == b[g][:len(a[g])] for a, b in zip(shown[1:], shown[2:]) for g in a)    # few are the first of many
-    assert any('too small to show 5' in n for n in got[-1]['notes']) and not any('too small' in n for n in got[2]['notes'])
+    assert any('too small to give 5' in n for n in got[-1]['notes']) and not any('too small' in n for n in got[2]['notes'])
 
-def test_what_is_shown_is_never_scored_and_of_the_same_site(pupil, items, sites, monkeypatch):
+def test_support_is_never_scored_and_of_the_same_site(pupil, items, sites, monkeypatch):
     from layoutdiff import evaluate as page
     asked, real = [], page.predict_tables
     def spy(model, examples, *args, support=None, **kwargs):
@@ -167,12 +208,12 @@ def test_a_draw_by_seed(pupil, sites):
     a, b, c = (evaluate(pupil, sites, baselines=(), steps=1, support=2, seed=k, **QUIET) for k in (0, 0, 1))
     assert a['support'] == b['support'] != c['support'] and timeless(a) == timeless(b)
 
-def test_a_folder_is_shown_to_all_and_not_scored(pupil, items, tmp_path):
+def test_a_folder_supports_all_and_is_not_scored(pupil, items, tmp_path):
     from layoutdiff.items import write_section
     for s in items.test[:3]: write_section(s, tmp_path/s.id)
     m = evaluate(pupil, items, baselines=(), steps=1, support=tmp_path, **QUIET)
-    assert m['n_sections'] == 7 and len(m['support']['shown']['all']) == 3 and any(n.startswith('shown along: ') for n in m['notes'])
-    assert f'shown labelled sections ({tmp_path})' in scores_table(m)
+    assert m['n_sections'] == 7 and len(m['support']['shown']['all']) == 3 and any(items.test[0].id in n for n in m['notes'])
+    assert f'with a support set of labelled sections ({tmp_path})' in scores_table(m)
     with pytest.raises(LayoutError, match='none is left to score'):
         evaluate(pupil, Items(test=items.test[:3], split_given=True), baselines=(), support=tmp_path, **QUIET)
 
@@ -181,12 +222,12 @@ def test_sections_without_a_site_count_as_one(pupil, items):
     m = evaluate(pupil, alone, baselines=(), steps=1, support=5, **QUIET)
     assert m['n_sections'] == 5 and [len(v) for v in m['support']['shown'].values()] == [5]
 
-def test_twins_of_what_is_shown_are_counted(pupil, items):
+def test_twins_of_the_support_are_counted(pupil, items):
     twins = [replace(items.test[0], id=f'twin-{k}') for k in range(7)]
     m = evaluate(pupil, Items(test=twins, split_given=True), baselines=(), steps=1, support=1, **QUIET)
-    assert '2 scored sections have the same nodes as one that is shown' in m['notes']
+    assert '2 scored sections have the same nodes as one of their support set' in m['notes']
 
-def test_showing_is_refused_with_reasons(pupil, items):
+def test_support_is_refused_with_reasons(pupil, items):
     for r, how, said in ((pupil, dict(support=6), 'allowed are 0 to 5'),
                          (pupil, dict(support=1, given='screenshot'), 'use --given structure'), (pupil, dict(support='gone'), 'missing-file')):
         with pytest.raises(LayoutError, match=said): evaluate(r, items, baselines=(), **how, **QUIET)

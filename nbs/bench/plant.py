@@ -1,16 +1,12 @@
-"""Plant faults of every kind in clean sections, and count which ones `validate` finds: write nbs/results/faults.json.
-
-    python nbs/results/plant.py --times 10 --seed 0
+"""Plant faults of every kind in clean sections, and count which ones `validate` finds. The plan `faults` runs it.
 
 Each kind is planted in sections of the bundled sample, drawn at random, in a copy of its own; what the clean copy already shows is taken off.
 A finding counts as a false alarm where it is neither the planted one nor one that follows from it by necessity.
 A minute or two; tests/test_check.py runs it with fewer.
 """
-import argparse
 import json
 import random
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import replace
@@ -21,10 +17,8 @@ from PIL import Image
 
 from layoutdiff.check import validate
 from layoutdiff.core import Element, Layout, Structure
-from layoutdiff.listing import SAMPLE
-from layoutdiff.items import read_section, write_section
+from layoutdiff.items import SAMPLE, read_section, write_section
 
-HERE = Path(__file__).parent
 PLANTS = {}   # name -> (how the folder is laid out, function, codes that follow by necessity)
 
 
@@ -497,27 +491,3 @@ def clean_counts(bases):
             lay(base, Path(tmp)/'data')
             out[base] = told(validate(Path(tmp)/'data', workers=1))
     return out
-
-
-def run(times=10, seed=0, names=None, tell=None):
-    "Score every kind."
-    names = list(names or PLANTS)
-    clean, rows = clean_counts({PLANTS[n][1] for n in names}), []
-    for n in names:
-        row, wrong = score(n, times, seed, clean)
-        rows.append(row)
-        if tell: tell(f"{row['planted']:4} {row['found']:4} {row['false_alarms']:4}  {row['code']:20} {n} {wrong[:3] or ''}")
-    return rows
-
-
-if __name__ == '__main__':
-    from layoutdiff.run import commit
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--times', type=int, default=10)
-    p.add_argument('--seed', type=int, default=0)
-    p.add_argument('--out', default=HERE/'faults.json')
-    a = p.parse_args()
-    rows = run(a.times, a.seed, tell=print)
-    out = dict(command=f'python nbs/results/plant.py --times {a.times} --seed {a.seed}', seed=a.seed, commit=commit(), rows=rows)
-    Path(a.out).write_text(json.dumps(out, indent=1) + '\n')
-    sys.exit(0 if all(r['found'] == r['planted'] and not r['false_alarms'] for r in rows) else 1)

@@ -1,16 +1,12 @@
 """What shards cost at 1K, 10K and 100K sections: time per section, peak memory, and the share of a training step spent waiting for data.
 
-    OMP_NUM_THREADS=1 nice python nbs/results/scale.py ../shared/data/wp-sections --work /tmp/scale
-
-Sections of DATA are repeated with other texts, class names and colours. Every measurement runs in a process of its own, so that its peak memory is its own.
-Writes nbs/results/scale.json. About an hour and 3 GB of disk for 100,000 sections; what is already written to --work is used again.
+Sections of DATA are repeated with other texts, class names and colours. Every cell runs in a process of its own, so that its peak memory is its own.
+About an hour and 3 GB of disk for 100,000 sections; shards that are already written are used again.
 """
 import argparse
 import json
 import os
-import platform
 import random
-import shlex
 import shutil
 import subprocess
 import sys
@@ -20,21 +16,22 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-import psutil
-
-HERE = Path(__file__).parent
-SIZES, BASE = [1_000, 10_000, 100_000], 300
+SIZES, BASE = (1_000, 10_000, 100_000), 300
 
 
 class Peak(threading.Thread):
     "Samples the memory of this process and its children: what each holds alone, and its part of what they share (PSS)."
-    def __init__(self): super().__init__(daemon=True); self.mb, self.on, self.me = 0., True, psutil.Process(); self.start()
+    def __init__(self):
+        import psutil   # only here: no other plan needs it
+        super().__init__(daemon=True)
+        self.mb, self.on, self.me, self.gone = 0., True, psutil.Process(), psutil.Error
+        self.start()
     def run(self):
         while self.on:
             total = 0
             for p in [self.me, *self.me.children(recursive=True)]:
                 try: total += p.memory_full_info().pss
-                except psutil.Error: pass
+                except self.gone: pass
             self.mb = max(self.mb, total / 2**20)
             time.sleep(.2)
     def stop(self): self.on = False; self.join(); return round(self.mb, 1)
@@ -107,8 +104,7 @@ def index(a, folder):
 def load(a, folder):
     "What happens before the first batch: read the index, count for the vocabulary, split by group, plan a pass."
     from layoutdiff.data import Batches, Examples
-    from layoutdiff.shards import facts, load_index
-    from layoutdiff.data import get_data, split_data
+    from layoutdiff.shards import facts, get_data, load_index, split_data
     times, peak = {}, Peak()
     def timed(name, f):
         start = time.thread_time()
@@ -134,8 +130,7 @@ def read(a, folder):
 def batch(a, folder, cache=None):
     "Read, decode, tokenise and pad, in the order of training."
     from layoutdiff.data import Batches, Examples
-    from layoutdiff.shards import facts
-    from layoutdiff.data import get_data
+    from layoutdiff.shards import facts, get_data
     items, peak = get_data(folder), Peak()
     batches = Batches(Examples(items.train, facts(items.train).vocab, keep=0, cache=cache), steps=a.steps)
     n, clock = sum(map(len, batches.lists)), Clock()
@@ -155,15 +150,13 @@ def cached(a, folder):
 def step(a, folder):
     "Train the mini model, batches of 24: how much of a step is spent waiting for data?"
     import torch
-    from layoutdiff.callbacks import disturb
-    from layoutdiff.tasks import noise_state
+    from layoutdiff.callbacks import disturb, noise_state
     from layoutdiff.data import Batches, Examples
     from layoutdiff.losses import diffusion_loss
     from layoutdiff.model import LayoutDiT, model_config
-    from layoutdiff.settings import Settings
-    from layoutdiff.shards import facts
-    from layoutdiff.data import get_data
-    from layoutdiff.learner import BatchLoader
+    from layoutdiff.phases import Settings
+    from layoutdiff.shards import facts, get_data
+    from layoutdiff.train import BatchLoader
     torch.set_num_threads(1)
     items, peak, s = get_data(folder), Peak(), Settings()
     about = facts(items.train)
@@ -202,58 +195,27 @@ def nothing(a, folder):
     return dict(peak_mb=peak.stop())
 
 
-def ask(a, phase, n, **more):
-    "One measurement in a new process."
-    words = [sys.executable, __file__, str(a.data), '--work', a.work, '--seed', a.seed, '--n', n, '--phase', phase, *(x for k, v in more.items() for x in (f'--{k}', v))]
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    if done.returncode: sys.exit(done.stderr)
-    out = dict(phase=phase, n=n, **{k: float(f'{v:.5g}') if isinstance(v, float) else v for k, v in json.loads(done.stdout.splitlines()[-1]).items()})
-    print(out, flush=True)
-    return out
+PHASES = 'write', 'index', 'load', 'read', 'batch', 'cached', 'step', 'trained'
+def cells(bench): return [dict(phase='nothing', n=0, workers=0)] + [dict(phase=p, n=n, workers=w) for n in SIZES for p in PHASES for w in ((0, 1) if p in ('step', 'trained') else (0,)) if p != 'trained' or n >= 10_000]
 
 
-def measure(a):
-    rows = [ask(a, 'nothing', 0)]
-    for n in a.sizes:
-        if not (a.work/f's{n}'/'index.json').exists() or not a.again: rows.append(ask(a, 'write', n))
-        rows += [ask(a, p, n) for p in ('index', 'load', 'read')]
-        rows += batches(a, n)
-        rows += [ask(a, 'step', n, workers=w, steps=60) for w in (0, 1)]
-    return rows + [ask(a, 'trained', n, workers=w) for n in a.sizes if n >= 10_000 for w in (0, 1)]
+def measure(bench, phase, n, workers):
+    "One measurement in a new process; batches three times, since neighbours on the machine only ever slow it down."
+    words = [sys.executable, __file__, bench.data[0], '--work', bench.runs/'scale', '--seed', bench.seeds[0], '--n', n, '--phase', phase, '--workers', workers, '--steps', 60 if phase == 'step' else 150]
+    def ask():
+        done = subprocess.run([str(w) for w in words], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        if done.returncode: sys.exit(done.stderr)
+        return {k: float(f'{v:.5g}') if isinstance(v, float) else v for k, v in json.loads(done.stdout.splitlines()[-1]).items()}
+    return min((ask() for _ in range(3 if phase in ('batch', 'cached') else 1)), key=lambda r: r.get('cpu', 0))
 
 
-def batches(a, n):
-    "Three times each, the quickest counts: neighbours on the machine only ever slow it down."
-    return [min((ask(a, p, n, steps=150) for _ in range(3)), key=lambda r: r['cpu']) for p in ('batch', 'cached')]
-
-
-def save(a, rows, commands=()):
-    from layoutdiff.run import commit, environment
-    command = 'python nbs/results/scale.py ' + shlex.join([{str(a.data): 'DATA', str(a.work): 'WORK'}.get(x, x) for x in sys.argv[1:]])
-    machine = dict(cores=len(os.sched_getaffinity(0)), machine=platform.machine(), load=round(os.getloadavg()[2], 1), memory_gb=round(psutil.virtual_memory().total / 2**30))
-    out = dict(commands=[*commands, dict(command=command, commit=commit(), load=machine.pop('load'))], seed=a.seed, machine=machine, environment=environment(), rows=rows)
-    (HERE/'scale.json').write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
-
-
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+if __name__ == '__main__':
+    p = argparse.ArgumentParser()
+    for name, kind in dict(work=Path, seed=int, n=int, phase=str, workers=int, steps=int).items(): p.add_argument(f'--{name}', type=kind)
     p.add_argument('data')
-    p.add_argument('--work', type=Path, required=True, help='folder for the shards')
-    p.add_argument('--sizes', type=int, nargs='+', default=SIZES)
-    p.add_argument('--seed', type=int, default=0)
-    p.add_argument('--again', action='store_true', help='use the shards that are there')
-    p.add_argument('--batches', action='store_true', help='measure making batches anew, keep the rest of scale.json')
-    p.add_argument('--n', type=int, help=argparse.SUPPRESS)
-    p.add_argument('--phase', default='', help=argparse.SUPPRESS)
-    p.add_argument('--workers', type=int, default=0, help=argparse.SUPPRESS)
-    p.add_argument('--steps', type=int, default=0, help=argparse.SUPPRESS)
     a = p.parse_args()
     a.work.mkdir(parents=True, exist_ok=True)
-    if a.phase: print(json.dumps(globals()[a.phase](a, a.work/f's{a.n}')))
-    elif a.batches:
-        old = json.loads((HERE/'scale.json').read_text())
-        save(a, [r for r in old['rows'] if r['phase'] not in ('batch', 'cached')] + [r for n in a.sizes for r in batches(a, n)], old['commands'])
-    else: save(a, measure(a))
-
-
-if __name__ == '__main__': main()
+    print(json.dumps(globals()[a.phase](a, a.work/f's{a.n}')))
+else:
+    from run import plan
+    plan('scale', 'what shards cost at 1K, 10K and 100K sections', cells=cells)(measure)
