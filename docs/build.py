@@ -38,12 +38,13 @@ SHOWN = [procs.populate_language, procs.add_show_docs, docs_in_order, procs.stri
 
 # ---------------------------------------------------------------- names and links
 def page(path):
-    "nbs/10_schedule.ipynb -> schedule.md"
+    "nbs/10_schedule.ipynb -> schedule.md, nbs/09a_convert.coco.ipynb -> convert.coco.md"
     return nbpath2html(Path(path).relative_to(NBS)).with_suffix('.md').as_posix()
 
 def module(nb):
-    "The module that a notebook exports to, or None."
-    return next((c.directives['default_exp'] for c in nb.cells if c.cell_type == 'code' and 'default_exp' in c.directives), None)
+    "The module that a notebook exports to, or None; `convert.coco` is layoutdiff/convert/coco.py."
+    found = next((c.directives['default_exp'] for c in nb.cells if c.cell_type == 'code' and 'default_exp' in c.directives), None)
+    return found and found.removesuffix('.__init__')
 
 def title(nb):
     return next((m[1] for c in nb.cells if c.cell_type == 'markdown' and (m := re.search(r'^# +(.+)$', c.source, re.M))), 'Untitled')
@@ -58,7 +59,7 @@ def relink(text, path):
     def project(m): return f"]({to(m[1], page(path))})"
     text = re.sub(r'\]\((?!https?:)([^)#\s]+\.ipynb)(#[^)\s]*)?\)', notebook, text)
     text = re.sub(r'\]\((?:\.\./)+(CHANGELOG\.md|CONTRIBUTING\.md)\)', project, text)
-    return re.sub(r'\]\(/+([\w/]+)\.html(#[\w.]+)?\)', lambda m: f"]({to(m[1] + '.md', page(path))}{m[2] or ''})", text)
+    return re.sub(r'\]\(/+([\w./-]+)\.html(#[\w.]+)?\)', lambda m: f"]({to(m[1] + '.md', page(path))}{m[2] or ''})", text)
 
 # ---------------------------------------------------------------- cells
 def fence(text, kind, fold=25):
@@ -121,7 +122,7 @@ def markdown(path):
 
 # ---------------------------------------------------------------- the site
 def navigation():
-    "Home, then tutorials, how-to, the numbered reference in its rooms, explanations."
+    "Home, then tutorials, how-to, the numbered reference in its rooms, results."
     nbs = {p: read_nb(p) for p in notebooks()}
     def shelf(folder): return [{title(nb): page(p)} for p, nb in nbs.items() if p.parent == NBS/folder]
     rooms = {}
@@ -129,7 +130,7 @@ def navigation():
         if p.parent == NBS and p.name[0] in ROOMS: rooms.setdefault(ROOMS[p.name[0]], []).append({module(nb) or title(nb): page(p)})
     loose = [{title(nb): page(p)} for p, nb in nbs.items() if p.parent == NBS and not p.name[0].isdigit() and p.stem != 'index']
     nav = [{'Start': [{'Home': 'index.md'}, *loose]}, {'Tutorials': shelf('tutorials')}, {'How-to': shelf('howto')},
-           *({f'Reference: {room.lower()}': pages} for room, pages in rooms.items()), {'Explanations': shelf('explanations')},
+           *({f'Reference: {room.lower()}': pages} for room, pages in rooms.items()), {'Results': shelf('results')}, {'Explanations': shelf('explanations')},
            {'Project': [{'Changes': 'CHANGELOG.md'}, {'Contributing': 'CONTRIBUTING.md'}]}]
     return [o for o in nav if all(o.values())]
 
@@ -142,7 +143,9 @@ def build(strict=False):
     os.environ.setdefault('SOURCE_DATE_EPOCH', '0')                         # no clock in the sitemap
     for o in (SRC, SITE): shutil.rmtree(o, ignore_errors=True)
     shutil.copytree(DOCS/'style', SRC/'style')
-    for name in ('CHANGELOG.md', 'CONTRIBUTING.md'): shutil.copy(ROOT/name, SRC/name)
+    for name in ('CHANGELOG.md', 'CONTRIBUTING.md'):
+        text = re.sub(r'\]\(nbs/([^)#]+\.ipynb)', lambda m: f']({page(NBS/m[1])}', (ROOT/name).read_text(encoding='utf-8'))
+        (SRC/name).write_text(text, encoding='utf-8')
     for p in NBS.rglob('*'):
         if p.suffix in ('.png', '.svg', '.gif', '.jpg'):
             (SRC/p.relative_to(NBS)).parent.mkdir(parents=True, exist_ok=True)

@@ -5,15 +5,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from layoutdiff import __version__
-from layoutdiff.html import loads
-from layoutdiff.formats import read_layout
-from layoutdiff.listing import SAMPLE
-from layoutdiff.items import get_items, read_section
-from layoutdiff.manifest import write_items
+from layoutdiff.html import loads, read_layout
+from layoutdiff.items import SAMPLE, get_items, read_section, write_items
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = ('validate', 'phase', 'train', 'evaluate', 'predict', 'workflow', 'capture', 'convert')
-TINY = [w for kv in ('steps=20', 'rounds=2', 'size=tiny', 'members=1', 'image_size=64', 'sample_steps=2') for w in ('--set', kv)]
+TINY = [w for kv in ('steps=20', 'size=tiny', 'members=1', 'image_size=64', 'sample_steps=2') for w in ('--set', kv)]
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore', 'COLUMNS': '100'}
 ASK = [sys.executable, '-c', 'import sys; from layoutdiff.cli import main; sys.exit(main())']
 
@@ -145,7 +142,7 @@ def test_all_bad_or_no_run_is_exit_2(trained):
 
 @pytest.mark.skipif(os.name == 'nt', reason='signals')
 def test_interrupt_keeps_the_run(tmp_path):
-    p = subprocess.Popen([*ASK, 'train', 'sample', *TINY, '--set', 'steps=5000', '--set', 'rounds=1000'],
+    p = subprocess.Popen([*ASK, 'train', 'sample', *TINY, '--set', 'steps=5000'],
                          cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # a shell in the background has it ignored
     try:
@@ -162,10 +159,10 @@ def test_workflow_says_where_everything_is(tmp_path):
     code, out, err = ask('workflow', 'sample', *TINY, cwd=tmp_path)
     assert code == 0, err
     run = tmp_path/'runs'/'sample-001'
-    page = (run/'report.md').read_text()
-    assert 'report:   ' in out and str(Path('runs/sample-001/report.md')) in out and 'element F1' in page
-    shown = [run/line.split('](')[1].rstrip(')') for line in page.splitlines() if line.startswith('![')]
-    assert len(shown) >= 6 and all(p.is_file() for p in shown)
+    page = (run/'report.html').read_text()
+    assert 'report:   ' in out and str(Path('runs/sample-001/report.html')) in out and 'element F1' in page
+    assert page.count('<img') >= 6 and page.count('src="data:image/png;base64,') == page.count('<img')
+    assert (run/'metrics.json').is_file() and len(list((run/'predictions').iterdir())) == 4
 
 
 def test_validate_reads_shards_and_fixes_a_copy(tmp_path):

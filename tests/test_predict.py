@@ -6,17 +6,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from layoutdiff.core import LayoutError, Node, Section, Structure
-from layoutdiff.html import loads, parse_html
-from layoutdiff.formats import read_layout
+from layoutdiff.html import loads, parse_html, read_layout
 from layoutdiff.items import get_items, read_section
 from layoutdiff.slots import SPECIAL, SlotTable, Vocab, decode, layout_faults
 
 torch = pytest.importorskip('torch')
-from layoutdiff.model import LayoutDiT, model_config
-from layoutdiff.settings import Settings
+from layoutdiff.model import Ensemble, LayoutDiT, model_config
+from layoutdiff.phases import Settings
 from layoutdiff.predict import LayoutPredictor, predict_to, write_layout
-from layoutdiff.run import Run, save_weights
-from layoutdiff.train import labelled
+from layoutdiff.run import Checkpoint, Run, open_run
 
 SHARED = Path(os.environ.get('LAYOUTDIFF_DATA', Path(__file__).resolve().parents[2]/'shared'/'data'))
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -30,7 +28,7 @@ def random_run(folder, sections):
     model = LayoutDiT(model_config(vocab, 'tiny', image_size=32))
     for layer in (model.label, model.wrap, model.depth): torch.nn.init.normal_(layer.weight, std=.3)
     (folder/'weights').mkdir(parents=True, exist_ok=True)
-    save_weights(folder/'weights'/'best.safetensors', model, vocab, Settings(sample_steps=1))
+    Checkpoint(Ensemble([model]), vocab, Settings(sample_steps=1)).save(folder/'weights'/'best.safetensors')
     return Run(folder)
 
 
@@ -96,7 +94,7 @@ def test_any_table_of_free_slots_reads_back(tmp_path, rows):
 @pytest.fixture(scope='module')
 def wp():
     if not (SHARED/'wp-sections').exists(): pytest.skip('wp-sections is not here')
-    return labelled(get_items(SHARED/'wp-sections').all)
+    return [o for o in get_items(SHARED/'wp-sections').all if o.layout]
 
 
 def test_true_layouts_of_wp_sections_read_back(wp, tmp_path):
@@ -180,64 +178,73 @@ def test_nothing_given_and_no_base(run):
     with pytest.raises(LayoutError, match='neither screenshot'): LayoutPredictor(run).section(Section('a'))
 
 
-# ---- labelled sections of the same site, shown along
+# ---- labelled sections of the same site, the support set
 
 @pytest.fixture(scope='module')
-def pupil(tmp_path_factory):
-    "Noise again, of a model that looks at what is shown."
-    folder, sections = tmp_path_factory.mktemp('pupil'), get_items('sample').train
-    vocab = Vocab.build(sections)
-    torch.manual_seed(0)
-    model = LayoutDiT(model_config(vocab, 'tiny', image_size=32, support=True))
-    with torch.no_grad():
-        for p in model.parameters(): p.add_(.1 * torch.randn(p.shape))
-    (folder/'weights').mkdir()
-    save_weights(folder/'weights'/'best.safetensors', model, vocab, Settings(sample_steps=1))
-    return Run(folder)
+def base(): return open_run('base')
+
+
+@pytest.fixture(scope='module')
+def site(): return [s for s in get_items('sample').test if s.group == 'lumen']
 
 
 def confidence(layout): return [e.confidence for e in layout]
 
 
-def test_a_folder_of_examples_is_shown(pupil, tmp_path):
-    "The folder and the sections in it give the same answers, others than nothing shown; the answers of what is asked are not looked at."
+def test_a_folder_of_examples_is_a_support_set(base, site, tmp_path):
+    "The folder and the sections in it give the same answers, others than none; the layouts of what is asked are not looked at."
     from layoutdiff.items import write_section
-    asked, *shown = [s for s in get_items('sample').test if s.group == 'cobalt']
-    for s in shown: write_section(s, tmp_path/'site'/s.id)
-    told, out = [], {}
-    for name, support in dict(folder=tmp_path/'site', text=str(tmp_path/'site'), list=shown, none=None).items():
-        out[name] = LayoutPredictor(pupil, support=support, tell=told.append).section(asked)
+    *examples, asked = site
+    for s in examples: write_section(s, tmp_path/'site'/s.id)
+    lines, out = [], {}
+    for name, support in dict(folder=tmp_path/'site', text=str(tmp_path/'site'), list=examples, none=None).items():
+        out[name] = LayoutPredictor(base, support=support, tell=lines.append).section(asked)
     assert confidence(out['folder']) == confidence(out['text']) == confidence(out['list']) != confidence(out['none'])
-    assert all(s.id in told[0] for s in shown) and len(told) == 3
-    (folder,), _ = predict_to(pupil, [asked], tmp_path/'out', tell=told.append, support=tmp_path/'site')
+    assert all(s.id in lines[0] for s in examples) and len(lines) == 3
+    (folder,), _ = predict_to(base, [asked], tmp_path/'out', tell=lines.append, support=tmp_path/'site')
     assert read_layout(loads((folder/'layout.v2.json').read_bytes()), asked.structure) == out['folder']
 
 
-def test_what_is_shown_is_limited_and_told(pupil):
-    train, told = get_items('sample').train, []
+def test_a_support_set_has_limits_and_says_so(base):
+    train, lines = get_items('sample').train, []
     big = replace(train[0], id='big', structure=Structure([*train[0].structure.nodes, *[Node('p', 0)] * 400]))
     odd = replace(train[1], layout=type(train[1].layout)([replace(e, type='hologram') for e in train[1].layout]))
-    shown = LayoutPredictor(pupil, support=[big, *train[2:9]], tell=told.append).shown
-    assert len(shown) == 5 and 'big' not in {s.id for s in shown.sections} and 'of 8; at most 5 are, of up to 400 nodes each' in told[0]
-    again = LayoutPredictor(pupil, support=[*train[8:1:-1], big], tell=quiet).shown
-    assert [s.id for s in again.sections] == [s.id for s in shown.sections]
-    told.clear()
-    LayoutPredictor(pupil, support=[odd], tell=told.append).section(train[3])
-    assert 'does not know: hologram' in told[1] and 'show two or more' in told[2]
+    support = LayoutPredictor(base, support=[big, *train[2:9]], tell=lines.append).support
+    assert len(support) == 5 and 'big' not in {s.id for s in support.sections} and 'of 8' in lines[0] and 'up to 400 nodes each' in lines[0]
+    again = LayoutPredictor(base, support=[*train[8:1:-1], big], tell=quiet).support
+    assert [s.id for s in again.sections] == [s.id for s in support.sections]
+    lines.clear()
+    LayoutPredictor(base, support=[odd], tell=lines.append).section(train[3])
+    assert any('hologram' in l for l in lines) and any('two or more' in l for l in lines)
 
 
-def test_an_input_without_html_is_shown_nothing(pupil, tmp_path):
-    s, told = get_items('sample').test[0], []
+def test_a_support_set_is_not_for_an_input_without_html(site, tmp_path):
+    from layoutdiff.train import fit
+    run = fit('sample', tmp_path/'runs', size='tiny', members=1, steps=60, sample_steps=1, image_size=64, tell=quiet)
+    s, lines = site[0], []
     by_eye = replace(s, structure=None)
-    helped, alone = LayoutPredictor(pupil, support=get_items('sample').test[1:4], tell=quiet), LayoutPredictor(pupil)
+    helped, alone = LayoutPredictor(run, support=site[1:4], tell=quiet), LayoutPredictor(run)
     assert confidence(helped.section(by_eye)) == pytest.approx(confidence(alone.section(by_eye)), abs=1e-3)
     both = helped.many([by_eye, s])
     assert confidence(both[1]) == pytest.approx(confidence(helped.section(s)), abs=1e-3)
-    predict_to(helped, [by_eye], tmp_path, tell=told.append)
-    assert any('nothing was shown to it' in line for line in told)
+    predict_to(helped, [by_eye], tmp_path/'out', tell=lines.append)
+    assert any('support set was not used' in line for line in lines)
 
 
-def test_nothing_to_show(pupil, tmp_path):
+def test_an_empty_support_set(base, tmp_path):
     train = get_items('sample').train
-    with pytest.raises(LayoutError, match='none of 2 sections can be shown'): LayoutPredictor(pupil, support=[replace(s, layout=None) for s in train[:2]])
-    with pytest.raises(LayoutError, match='missing-file'): LayoutPredictor(pupil, support=tmp_path/'gone')
+    with pytest.raises(LayoutError, match='none of 2 sections can be shown'): LayoutPredictor(base, support=[replace(s, layout=None) for s in train[:2]])
+    with pytest.raises(LayoutError, match='missing-file'): LayoutPredictor(base, support=tmp_path/'gone')
+
+
+def test_the_picture_comes_after_every_layout(run, inputs, monkeypatch):
+    "A drawing that fails takes its folder along, and no other."
+    import layoutdiff.draw
+    def overlay(section, layout, path, threshold):
+        assert len([p for p in (inputs/'out').rglob('layout.json')]) >= (2 if path.parent.name == 'page' else 1)
+        if path.parent.name == 'page': raise OSError('no room')
+        path.write_bytes(b'')
+    monkeypatch.setattr(layoutdiff.draw, 'overlay', overlay)
+    folders, bad = predict_to(run, [inputs/'a'/'page.html', inputs/'b'/'page.html'], inputs/'out', tell=quiet)
+    assert [f.name for f in folders] == ['page-2'] and 'no room' in bad[0][1]
+    assert [p.name for p in (inputs/'out').iterdir()] == ['page-2']
