@@ -21,7 +21,8 @@ from .copies import Glance, conflict_text, conflicts, copies, glance, near_copie
 from .draw import draw_layout
 from .faults import CODES, Report, Sink, relative
 from .html import dumps, format_key
-from .items import picture_size, read_entry
+from .pixels import picture_size
+from .items import read_entry
 from .listing import Entry, is_example, list_data, picture_in
 from .slots import encode
 

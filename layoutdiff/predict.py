@@ -9,6 +9,7 @@ __all__ = ['MAX_NODES', 'as_structure', 'as_section', 'LayoutPredictor', 'write_
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -17,16 +18,14 @@ import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 
-from .capture import capture
 from .core import Layout, LayoutError, Section, Structure
 from .data import Examples, plan_batches
-from .draw import UNSURE, node_key, overlay, unsure
 from .html import dumps, loads, parse_html, structure_to_v1
 from .resolve import layout_to_v1
 from .formats import layout_to_v2, read_layout, read_structure, section_from_v2
 from .listing import PAGES, PICTURES
 from .items import read_section
-from .run import Run, open_run
+from .run import Run, open_run, steps_of
 from .recall import as_support
 from .sample import predict_tables
 from .slots import decode, element_boxes, layout_faults
@@ -59,35 +58,35 @@ def as_section(screenshot=None, # path or PIL image
               )->Section:
     "A section of what is given; one of the two must be."
     if screenshot is None and structure is None: raise LayoutError('nothing to predict from: give screenshot=, structure= or both.')
-    (picture, shown), (nodes, size) = _picture(screenshot), as_structure(structure)
-    return Section('section', screenshot=picture, size=size or shown, structure=nodes)
+    (picture, picture_size), (nodes, size) = _picture(screenshot), as_structure(structure)
+    return Section('section', screenshot=picture, size=size or picture_size, structure=nodes)
 
 # %% ../nbs/30_predict.ipynb #9a6fd26a
 class LayoutPredictor:
     "A trained run as a function from screenshot, structure or both to a layout."
     def __init__(self,
                  run='base',   # a run folder, a `Run`, or the word base
-                 steps=None,   # sampling steps, 1 to 50; None: as the run was told
-                 support=None, # labelled sections of the same site, shown along: a folder or a list of `Section`; None: none
-                 tell=print):  # receives a line on what is shown
-        self.run = run if isinstance(run, Run) else open_run(run)
-        self.model, self.vocab, settings, _ = self.run.loaded
-        self.steps = steps or settings.sample_steps
-        self.shown = None if support is None else Examples(as_support(support, self.vocab, tell=tell), self.vocab, self.model.cfg.image_size)
+                 steps=None,   # sampling steps, 1 to 50; None: those of the run's settings
+                 support=None, # labelled sections of the same site, the support set: a folder or a list of `Section`; None: none
+                 tell=print):  # receives a line about the support set
+        self.run, self.steps = run if isinstance(run, Run) else open_run(run), steps
+        checkpoint = self.run.checkpoint
+        self.model, self.vocab, self.settings = checkpoint.model, checkpoint.vocab, checkpoint.settings
+        self.support = None if support is None else Examples(as_support(support, self.vocab, tell=tell), self.vocab, self.model.cfg.image_size)
 
     def __call__(self, screenshot=None, structure=None)->Layout:
         "The layout of a screenshot, a structure or both; without a structure, types, boxes and tree."
         return self.section(as_section(screenshot, structure))
 
     def section(self, section:Section)->Layout: # its elements have boxes where these are known, and confidence
-        "The layout of one section; a layout that it has is not looked at."
+        "The layout of one section; the model never sees a layout that the section has."
         return self.many([section])[0]
 
 # %% ../nbs/30_predict.ipynb #59b0a6fd
 MAX_NODES = 2000
 
 def _ready(section):
-    "The section without its answer, and with a size where one can be had."
+    "The section without its layout, and with a size where one is known."
     if not (section.structure or section.screenshot): raise LayoutError(f'{section.id}: neither screenshot nor structure to predict from.')
     if (n := len(section.structure or ())) > MAX_NODES:
         raise LayoutError(f'{section.id}: {n:,} nodes; a section may have up to {MAX_NODES:,}. Cut the page into sections and give each.')
@@ -97,7 +96,7 @@ def _ready(section):
 
 # %% ../nbs/30_predict.ipynb #c55bc663
 @patch
-def _fit_for(self:LayoutPredictor, section):
+def _check_input(self:LayoutPredictor, section):
     if section.structure or self.model.cfg.pixels: return section
     raise LayoutError(f'{section.id}: a picture alone, and the model of {self.run.path.name} has never seen pictures. Give its HTML too, or a run trained with them: '
                       'layoutdiff train DATA --set drop_pixels=.5 --set p_free=.1')
@@ -116,16 +115,21 @@ def _batch(self:LayoutPredictor, sections):
     for i, s in enumerate(sections):
         try: examples[i] # reads the picture, and keeps it
         except (OSError, SyntaxError, Image.DecompressionBombError) as e: raise LayoutError(f'{s.id}: unreadable-image: {e}') from None
-    tables = predict_tables(self.model, examples, self.steps, bs=len(sections), support=self.shown)
+    steps = self.steps or steps_of(self.settings, free=not sections[0].structure)
+    tables = predict_tables(self.model, examples, steps, bs=len(sections), support=self.support)
     return [_finish(decode(t, s.structure), s.structure) for t, s in zip(tables, sections)]
 
 # %% ../nbs/30_predict.ipynb #dd3b96cf
 @patch
 def many(self:LayoutPredictor, sections)->list: # a `Layout` per section, in their order
     "The layouts of many sections, in batches of similar length."
-    sections, out = [self._fit_for(_ready(s)) for s in sections], {}
-    lengths = [len(s.structure or ()) or self.vocab.free_slots for s in sections]
-    for rows in plan_batches(lengths, 24, np.random.default_rng(0)): out.update(zip(rows, self._batch([sections[i] for i in rows])))
+    sections, out = [self._check_input(_ready(s)) for s in sections], {}
+    for free in (False, True):
+        which = [i for i, s in enumerate(sections) if bool(s.structure) != free]
+        lengths = [self.vocab.free_slots if free else len(sections[i].structure) for i in which]
+        for batch in plan_batches(lengths, 24, np.random.default_rng(0)):
+            rows = [which[k] for k in batch]
+            out.update(zip(rows, self._batch([sections[i] for i in rows])))
     return [out[i] for i in range(len(sections))]
 
 # %% ../nbs/30_predict.ipynb #59832f69
@@ -165,12 +169,14 @@ def _claim(out, name):
         else: return folder
 
 # %% ../nbs/30_predict.ipynb #bceaaad9
-def _inputs(source, out, tell): # (name, what to read, or the `LayoutError` that it ended in) of all that one input stands for
+def _inputs(source, out, tell): # [(name, what to read, or a `LayoutError`)]
+    "The sections of a web address; any other input as it is."
     if isinstance(source, Section): return [(source.id, source)]
     scheme = re.match(r'([a-z][a-z0-9+.-]*)://', str(source), re.I)
     if not scheme: return [(str(source), source)]
     if scheme[1].lower() not in ('http', 'https'):
         return [(source, LayoutError(f'addresses that begin with {scheme[1]}: are not opened; allowed are http:, https: and paths.'))]
+    from layoutdiff.capture import capture
     try: return [(str(f), f) for f in capture(source, Path(out)/'captured', (1440,), tell=tell)]
     except LayoutError as e: return [(source, e)]
 
@@ -186,52 +192,71 @@ def _layouts(predictor, sections): # a `Layout` or an exception, per section
     return [_try(predictor.section, s) for s in sections] if isinstance(done, Exception) else done
 
 # %% ../nbs/30_predict.ipynb #28f43370
-def doubts(layout:Layout, structure:Structure|None, threshold=UNSURE, most=5)->str: # '' where there are none
-    "The elements that are less sure than `threshold`, the least sure first, in a line."
+def doubts(layout:Layout, structure:Structure|None, threshold=.8, most=5)->str: # '' where there are none
+    "The elements whose confidence is below `threshold`, the lowest first, in a line."
+    from layoutdiff.draw import node_key, unsure
     two = lambda x: f'{x:.2f}'.lstrip('0')
     name = lambda e: e.type + (f"@{node_key(replace(structure[e.sources[0]], text=''))}" if e.sources else '')
     found = sorted((e for e in layout if unsure(e, threshold)), key=lambda e: e.confidence)
     if not found: return ''
-    told = ', '.join(f'{name(e)} {two(e.confidence)}' for e in found[:most]) + (', ...' if len(found) > most else '')
-    return f'{len(found)} of {len(layout)} elements below {two(threshold)}: {told}'
+    names = ', '.join(f'{name(e)} {two(e.confidence)}' for e in found[:most]) + (', ...' if len(found) > most else '')
+    return f'{len(found)} of {len(layout)} elements below {two(threshold)}: {names}'
 
 # %% ../nbs/30_predict.ipynb #351c524f
-def _put(source, section, layout, out, threshold):
+def _put(source, section, layout, out): # the folder written
     if isinstance(layout, Exception): raise layout
     folder, page = _claim(out, _name(source)), not isinstance(source, Section) and Path(source).suffix.lower() in PAGES
-    try:
-        write_layout(layout, section.structure, folder, keep=page)
-        overlay(section, layout, folder/'overlay.png', threshold=threshold)
+    with _whole(folder): return write_layout(layout, section.structure, folder, keep=page)
+
+@contextmanager
+def _whole(folder): # it goes where this fails
+    try: yield
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return folder
 
 def _reason(source, e): return str(e).removeprefix(f'{source}: ') if isinstance(e, LayoutError) else f'{type(e).__name__}: {e}'
 
+# %% ../nbs/30_predict.ipynb #7e3a5304
+def _put_picture(done, section, layout, threshold): # done: the folder, or an exception
+    if isinstance(done, Exception): return done
+    from layoutdiff.draw import overlay
+    with _whole(done): overlay(section, layout, done/'overlay.png', threshold=threshold)
+    return done
+
 # %% ../nbs/30_predict.ipynb #b3f04973
+def _predict_batch(predictor, pairs, out, tell, threshold): # pairs: (name, what to read); yields (name, folder or exception)
+    sections = [_try(_read, source) for _, source in pairs]
+    layouts = iter(_layouts(predictor, [s for s in sections if isinstance(s, Section)]))
+    written = []
+    for (name, source), section in zip(pairs, sections):
+        if not isinstance(section, Section): written.append((name, section, None, section)); continue
+        done = _try(_put, source, section, layout := next(layouts), out)
+        written.append((name, section, layout, done))
+        if not isinstance(done, Exception): _report(predictor, name, section, layout, done, threshold, tell)
+    for name, section, layout, done in written: yield name, _try(_put_picture, done, section, layout, threshold)
+
+def _report(predictor, name, section, layout, folder, threshold, tell):
+    for note in section.notes: tell(f'repaired: {name}: {note}')
+    tell(f'{folder}: {len(layout)} elements' + ('; the support set was not used, since it has no HTML' if predictor.support and not section.structure else ''))
+    if line := doubts(layout, section.structure, threshold): tell(line)
+
+# %% ../nbs/30_predict.ipynb #2c54fd82
 def predict_to(run,               # a run folder, a `Run`, the word base, or a `LayoutPredictor`
                inputs,            # example folders, JSON, picture or HTML files, web addresses, or `Section`s
                out='predictions', # where the folders go
-               steps=None,        # sampling steps; None: as the run was told
+               steps=None,        # sampling steps; None: those of the run's settings
                tell=print,        # receives a line per folder written, and one of its doubts
                support=None,      # labelled sections of the same site, as for `LayoutPredictor`
-               threshold=UNSURE   # elements whose confidence is below it are marked, 0 to 1; 0: none
+               threshold=.8       # elements whose confidence is below it are marked, 0 to 1; 0: none
               )->tuple:           # the folders written, and (input, reason) of each that failed
     "Predict each input and write its layouts and picture; one that fails does not stop the others."
     if not 0 <= threshold <= 1: raise LayoutError(f'threshold {threshold} is no confidence: allowed are 0 to 1; 0 marks nothing.')
     predictor, folders, bad = run if isinstance(run, LayoutPredictor) else LayoutPredictor(run, steps, support, tell), [], []
     Path(out).mkdir(parents=True, exist_ok=True)
-    inputs = [pair for o in inputs for pair in _inputs(o, out, tell)]
-    for k in range(0, len(inputs), 240):
-        sections = [_try(_read, o) for _, o in inputs[k:k+240]]
-        layouts = iter(_layouts(predictor, [s for s in sections if isinstance(s, Section)]))
-        for (who, source), section in zip(inputs[k:k+240], sections):
-            done = _try(_put, source, section, layout := next(layouts), out, threshold) if isinstance(section, Section) else section
-            if isinstance(done, Exception): bad.append((who, _reason(who, done)))
-            else:
-                for note in section.notes: tell(f'put right: {who}: {note}')
-                tell(f'{done}: {len(layout)} elements' + ('; nothing was shown to it, since it has no HTML' if predictor.shown and not section.structure else ''))
-                if line := doubts(layout, section.structure, threshold): tell(line)
-                folders.append(done)
+    pairs = [pair for o in inputs for pair in _inputs(o, out, tell)]
+    for k in range(0, len(pairs), 240):
+        for name, done in _predict_batch(predictor, pairs[k:k+240], out, tell, threshold):
+            if isinstance(done, Exception): bad.append((name, _reason(name, done)))
+            else: folders.append(done)
     return folders, bad

@@ -15,6 +15,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import Section
+from .items import content_key
 from .slots import Vocab
 
 # %% ../nbs/06a_sections.ipynb #685b853a
@@ -62,9 +63,8 @@ def picture_bytes(section:Section)->bytes: return section.screenshot.read_bytes(
 
 def content_hash(section:Section, picture:bytes=None)->int: # 64 bits; `picture`: the file's bytes where they are known
     "Equal for sections with the same structure and layout (and picture, where there is no structure)."
-    layout = section.layout and ([(e.type, e.sources, e.parent, e.box) for e in section.layout], sorted(section.layout.props.items()))
-    shown = None if section.structure else picture_bytes(section) if picture is None else picture
-    return hash64(repr((section.structure and section.structure.nodes, layout, shown)).encode('utf-8', 'replace'))
+    shown = hashlib.sha256(picture).hexdigest() if picture else None
+    return int(content_key(section, picture=shown), 16)
 
 # %% ../nbs/06a_sections.ipynb #63d3d513
 def _described(s): return repr((s.id, s.group, s.size, s.structure and s.structure.nodes, s.layout and (s.layout.elements, s.layout.props))).encode()

@@ -105,7 +105,7 @@ def test_every_plan_has_cells_and_a_line(runner, tmp_path):
         bench = runner.Bench(p, ['d'] * len(p.data), [0, 1], tmp_path)
         cells = p.cells(bench)
         assert cells and p.about and len({bench.key(c) for c in cells}) == len(cells), name
-    from layoutdiff.phases import cast
+    from layoutdiff.settings import cast
     for p in plans.values():
         for k, v in p.settings.items():
             if k not in ('init', 'workers'): cast(k, v)                                           # settings that exist

@@ -14,7 +14,8 @@ from layoutdiff.cli import main, predict as predict_verb
 from layoutdiff.core import Node, Section, Structure
 from layoutdiff.data import Examples
 from layoutdiff.draw import UNSURE
-from layoutdiff.evaluate import calibration_rows, element_sureness, section_counts
+from layoutdiff.tables import calibration_rows, element_confidence
+from layoutdiff.evaluate import section_counts
 from layoutdiff.items import Items, get_items
 from layoutdiff.confidence import confidence, fit_temperature, tempered, unsmoothed
 from layoutdiff.ensemble import Ensemble, as_ensemble
@@ -208,7 +209,7 @@ def test_the_scores_of_sure_tables(items):
     assert (scores['calibration_error'], scores['calibration_error_uncalibrated'], scores['calibration_error_elements']) == (0, .5, 0)
     rows = calibration_rows(tables, sections, truths)
     assert [r['accuracy'] for name in rows for r in rows[name]] == [1] * 3
-    wrong = element_sureness(decode(tables[0], sections[0].structure), sections[1].layout)[1]
+    wrong = element_confidence(decode(tables[0], sections[0].structure), sections[1].layout)[1]
     assert not all(wrong)
 
 

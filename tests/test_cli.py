@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from layoutdiff import __version__
-from layoutdiff.html import loads, read_layout
-from layoutdiff.items import SAMPLE, get_items, read_section, write_items
+from layoutdiff.html import loads
+from layoutdiff.formats import read_layout
+from layoutdiff.listing import SAMPLE
+from layoutdiff.items import get_items, read_section
+from layoutdiff.manifest import write_items
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = ('validate', 'phase', 'train', 'evaluate', 'predict', 'workflow', 'capture', 'convert')

@@ -176,7 +176,7 @@ def test_no_paths_of_this_machine(path):
 
 # ---- how a page reads
 
-DIALECT = re.compile(r'\b(of then|told off|put right|put aside|how_far|draw_back|plant\(|begun with|begin_with|apart\(|SCANT|HANDFUL|BEGUN|how-manieth|sureness)\b')
+DIALECT = re.compile(r'\b(of then|told off|put right|put aside|how_far|draw_back|plant\(|begun with|load_pretrained|apart\(|SCANT|HANDFUL|BEGUN|how-manieth|sureness)\b')
 LINES, CELL, RUN = 450, 25, 4   # of a module; of an exported cell; exported cells before a lesson cell
 
 def lines(source): return [l for l in source.splitlines() if l.strip()]

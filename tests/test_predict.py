@@ -6,13 +6,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from layoutdiff.core import LayoutError, Node, Section, Structure
-from layoutdiff.html import loads, parse_html, read_layout
+from layoutdiff.html import loads, parse_html
+from layoutdiff.formats import read_layout
 from layoutdiff.items import get_items, read_section
 from layoutdiff.slots import SPECIAL, SlotTable, Vocab, decode, layout_faults
 
 torch = pytest.importorskip('torch')
-from layoutdiff.model import Ensemble, LayoutDiT, model_config
-from layoutdiff.phases import Settings
+from layoutdiff.ensemble import Ensemble
+from layoutdiff.model import LayoutDiT, model_config
+from layoutdiff.settings import Settings
 from layoutdiff.predict import LayoutPredictor, predict_to, write_layout
 from layoutdiff.run import Checkpoint, Run, open_run
 

@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from .core import Format, file_name, find_files, peek
+from .core import Format, find_files, peek
+from ..items import file_name
 from ..core import LayoutError
 from ..html import dumps, loads
 from ..formats import layout_to_v2, section_from_v2, structure_to_v2
-from ..items import picture_size
+from ..pixels import picture_size
 from ..slots import element_boxes
 
 # %% ../../nbs/09a_convert.coco.ipynb #c9dd81f9

@@ -10,11 +10,12 @@ import re, shutil
 from collections import defaultdict
 from hashlib import sha256
 from pathlib import Path
-from .core import Format, file_name, find_files, id_of, split_order
+from .core import Format, find_files, split_order
+from ..items import file_name, id_of
 from ..core import Element, Layout, LayoutError, Section, nearest
 from ..html import dumps, loads
 from ..listing import PICTURES, SPLITS
-from ..items import picture_size
+from ..pixels import picture_size
 
 # %% ../../nbs/09b_convert.pix2code.ipynb #05e3b85f
 _gui_token = re.compile(r'[A-Za-z][\w-]*')

@@ -13,11 +13,12 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from .core import Format, file_name, find_files
+from .core import Format, find_files
+from ..items import file_name
 from ..core import LayoutError
 from ..html import dumps, loads
 from ..formats import layout_to_v2, section_from_v2, structure_to_v2
-from ..items import MAX_PICTURE, picture_size
+from ..pixels import MAX_PICTURE, picture_size
 from ..listing import SPLITS
 
 # %% ../../nbs/09e_convert.tables.ipynb #efc2467e

@@ -15,7 +15,10 @@ import plant
 from run import plan
 
 from layoutdiff.check import validate
-from layoutdiff.convert import FORMATS, Conversion, convert, format_gui, format_rico
+from layoutdiff.convert import FORMATS, convert
+from layoutdiff.convert.core import Conversion
+from layoutdiff.convert.pix2code import format_gui
+from layoutdiff.convert.rico import format_rico
 from layoutdiff.items import read_section, write_section
 from layoutdiff.slots import element_boxes
 

@@ -4,10 +4,10 @@ import time
 from collections import Counter, defaultdict
 
 from run import plan, runs
-from tools import (BASELINES, EPOCHS, KEPT, NODES, Scorer, checkpoint, distinct, encode, fit_baseline, labelled, most_frequent, one_epoch, ours,
+from tools import (BASELINES, EPOCHS, INTERPOLATE, KEPT, NODES, Scorer, checkpoint, distinct, encode, fit_baseline, labelled, most_frequent, one_epoch, ours,
                    predictor, scores_of, some_of, split_items, used, whole, without_trees)
 
-from layoutdiff.trees import fit_trees
+from layoutdiff.ensemble import fit_trees
 
 
 # ---------- sections30: five folds, each section scored by the fold that did not see it
@@ -76,9 +76,11 @@ def curve(bench, seed, n):
     score = lambda c: Scorer(test).scores(predictor(c)(test), KEPT)
     if not n: return dict(name='base, untrained', **score(checkpoint(base)))
     few, out = some_of(two_parts(labelled(bench.items().train))[1], n, seed), []
-    for name, init in (('from scratch', 'none'), ('base', base.path.as_posix())):
+    ways = [('from scratch', dict(init='none')), ('base', dict(init=base.path.as_posix()))]
+    if n <= 20: ways.append(('base, all the way', {**ways[1][1], INTERPOLATE: False}))
+    for name, how in ways:
         start = time.monotonic()
-        run = bench.trained(f'{name[:4]}-{n}-{seed}', whole(few, few[:200]), init=init, seed=seed)
+        run = bench.trained(f'{name[:4]}-{n}-{seed}', whole(few, few[:200]), seed=seed, **how)
         told = dict(minutes=(time.monotonic() - start) / 60, steps=run.config['settings']['steps'], size=run.config['settings']['size'])
         out += [dict(name=name, **told, **score(checkpoint(run))), dict(name=f'{name}, no trees', **told, **score(without_trees(run)))]
     return out + [dict(name='forest', **Scorer(test).scores(fit_baseline('forest', few, seed=seed)(test), KEPT))]
@@ -88,11 +90,12 @@ def curve(bench, seed, n):
 FEW = one_epoch(init='base', members=1, drop_pixels=1, p_free=0, steps=200, bs=12, lr=.002, drop_names=0, dropout=.3, drop_tokens=.1, layer_decay=1.)   # of 24 sections
 MANY = one_epoch(members=1, drop_pixels=1, p_free=0, steps=500)   # the rest as phase 1 has it
 CHANGES = {
-    'the recipe': {}, 'trees beside it': dict(trees=.5), 'gradual unfreezing': dict(unfreeze=.5), 'lower rates for lower layers': dict(layer_decay=.7),
+    'the recipe': {}, 'trees beside it': dict(trees=None), 'gradual unfreezing': dict(unfreeze=.5), 'lower rates for lower layers': dict(layer_decay=.7),
     'variance-aware loss': dict(variance_aware=True), 'variants, 20 of each': dict(augment=20), 'weak dropout': dict(dropout=.1), 'words dropped often': dict(drop_tokens=.4),
     'words dropped seldom': dict(drop_tokens=.1), 'all words of a section dropped, half of the time': dict(drop_names=.5), 'no section without words': dict(drop_names=0),
     'no noise on the numbers': dict(jitter=0), 'no weight decay': dict(wd=0), 'no label smoothing': dict(smoothing=0), 'no warm-up': dict(warmup=0), 'no EMA': dict(ema=0),
     'one pass only': dict(p_full=1.), 'three members': dict(members=3), 'from scratch, tiny': dict(init='none', size='tiny', steps=350, bs=24)}
+TREES = {0: .5, 200: .8, 1500: .5}   # the share that phase 1 gives them
 ONLY_FEW = 'gradual unfreezing', 'lower rates for lower layers', 'from scratch, tiny'
 
 def ablation(n, recipe):
@@ -102,7 +105,7 @@ def ablation(n, recipe):
         folds = [(some_of(labelled(items.train), n, seed), labelled(items.val))] if n else split_items(distinct(items).all, k=5, seed=seed)
         given = NODES if 'init' in bench.settings else ('structure', 'screenshot')
         for k, (train, test) in enumerate(folds):
-            run = bench.trained(f'{name}-{seed}-{k}', whole(train, train[:200]), seed=seed, **CHANGES[name])
+            run = bench.trained(f'{name}-{seed}-{k}', whole(train, train[:200]), seed=seed, **{k: TREES[n] if v is None else v for k, v in CHANGES[name].items()})
             scorer = Scorer(test)
             counts, groups = counts + scorer.counts(predictor(checkpoint(run), None, given, seed)(test)), groups + scorer.groups
         scores = scores_of(counts, groups)

@@ -8,7 +8,8 @@ from PIL import Image
 from run import plan, runs
 from tools import EPOCHS, Items, about_run, checkpoint, fit_baseline, predictor
 
-from layoutdiff.convert import Conversion, read_pix2code
+from layoutdiff.convert.core import Conversion
+from layoutdiff.convert.pix2code import read_pix2code
 from layoutdiff.core import Element, Layout
 from layoutdiff.metrics import counts, pool
 from layoutdiff.slots import decode

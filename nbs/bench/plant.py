@@ -17,7 +17,8 @@ from PIL import Image
 
 from layoutdiff.check import validate
 from layoutdiff.core import Element, Layout, Structure
-from layoutdiff.items import SAMPLE, read_section, write_section
+from layoutdiff.listing import SAMPLE
+from layoutdiff.items import read_section, write_section
 
 PLANTS = {}   # name -> (how the folder is laid out, function, codes that follow by necessity)
 

@@ -104,7 +104,8 @@ def index(a, folder):
 def load(a, folder):
     "What happens before the first batch: read the index, count for the vocabulary, split by group, plan a pass."
     from layoutdiff.data import Batches, Examples
-    from layoutdiff.shards import facts, get_data, load_index, split_data
+    from layoutdiff.shards import facts, load_index
+    from layoutdiff.data import get_data, split_data
     times, peak = {}, Peak()
     def timed(name, f):
         start = time.thread_time()
@@ -113,7 +114,7 @@ def load(a, folder):
         return out
     timed('index', lambda: load_index(folder))
     items = timed('data', lambda: get_data(folder))
-    vocab = timed('facts', lambda: facts(items.train)).vocab
+    vocab = timed('facts', lambda: items.train.facts()).vocab
     timed('split', lambda: split_data(items))
     timed('ids', lambda: items.train.ids)
     timed('plan', lambda: Batches(Examples(items.train, vocab), steps=10))
@@ -130,9 +131,9 @@ def read(a, folder):
 def batch(a, folder, cache=None):
     "Read, decode, tokenise and pad, in the order of training."
     from layoutdiff.data import Batches, Examples
-    from layoutdiff.shards import facts, get_data
+    from layoutdiff.data import get_data
     items, peak = get_data(folder), Peak()
-    batches = Batches(Examples(items.train, facts(items.train).vocab, keep=0, cache=cache), steps=a.steps)
+    batches = Batches(Examples(items.train, items.train.facts().vocab, keep=0, cache=cache), steps=a.steps)
     n, clock = sum(map(len, batches.lists)), Clock()
     for i in range(a.steps): batches[i]
     return dict(**clock.each(n), peak_mb=peak.stop(), sections=n)
@@ -150,16 +151,16 @@ def cached(a, folder):
 def step(a, folder):
     "Train the mini model, batches of 24: how much of a step is spent waiting for data?"
     import torch
-    from layoutdiff.callbacks import disturb, noise_state
+    from layoutdiff.tasks import corrupt
     from layoutdiff.data import Batches, Examples
     from layoutdiff.losses import diffusion_loss
     from layoutdiff.model import LayoutDiT, model_config
-    from layoutdiff.phases import Settings
-    from layoutdiff.shards import facts, get_data
-    from layoutdiff.train import BatchLoader
+    from layoutdiff.settings import Settings
+    from layoutdiff.data import get_data
+    from layoutdiff.learner import BatchLoader
     torch.set_num_threads(1)
     items, peak, s = get_data(folder), Peak(), Settings()
-    about = facts(items.train)
+    about = items.train.facts()
     model = LayoutDiT(model_config(about.vocab, 'mini', boxes=about.boxes, pixels=about.pictures))
     opt = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
     loader = BatchLoader(Batches(Examples(items.train, about.vocab, keep=0), 24, a.steps, seed=a.seed), a.workers)
@@ -167,8 +168,7 @@ def step(a, folder):
     for b, _ in loader:
         now = time.perf_counter()
         waits.append(now - start)
-        b = disturb(b, s)
-        state = noise_state(b, model.cfg)
+        b, state = model.noised(corrupt(b, s))
         diffusion_loss(model(b, state), state, b).backward()
         opt.step()
         opt.zero_grad()
@@ -182,7 +182,7 @@ def trained(a, folder):
     "A whole `fit` of 50 steps."
     from layoutdiff.train import fit
     told, peak, start = [], Peak(), time.perf_counter()
-    run = fit(folder, a.work/'runs', tell=told.append, steps=50, rounds=2, size='mini', bs=24, seed=a.seed, workers=a.workers)
+    run = fit(folder, a.work/'runs', tell=told.append, steps=50, epochs=2, size='mini', bs=24, seed=a.seed, workers=a.workers)
     row = run.results[-1]
     return dict(workers=a.workers, seconds=time.perf_counter() - start, training_seconds=row['seconds'], steps=int(row['step']), train_loss=row['train_loss'], peak_mb=peak.stop(), told=[t for t in told if 'folder' not in t])
 

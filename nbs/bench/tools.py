@@ -7,14 +7,16 @@ from layoutdiff.baselines import BASELINES, booster, fit_baseline
 from layoutdiff.evaluate import checkpoint, evaluate, predictor, scores_of, section_counts, without_trees
 from layoutdiff.items import Items, distinct, get_items, split_items
 from layoutdiff.run import Run, environment, open_run
-from layoutdiff.shards import get_data, labelled
+from layoutdiff.data import as_sections, get_data
 from layoutdiff.slots import encode
-from layoutdiff.train import fit, refit
+from layoutdiff.train import fit
+from layoutdiff.folds import refit
 
-EPOCHS = 'rounds'   # the setting: how many times validation looks
+EPOCHS, INTERPOLATE = 'epochs', 'interpolate'   # names of settings: how many times validation looks; how far weights move from the base's is chosen on halves
 KEPT = ('node_accuracy', 'element_f1', 'content_f1', 'exact_match')
 NODES = ('structure',)
 
+def labelled(sections): return as_sections(sections).labelled()
 def one_epoch(**settings): return {EPOCHS: 1, **settings}
 def whole(train, val=None): return Items(train=list(train), val=list(train if val is None else val), split_given=True)
 
