@@ -23,7 +23,7 @@ from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from matplotlib.figure import Figure
 from PIL import Image
-from .callbacks import COLUMNS, EpochLine, Logged, Noise, Progress, SaveBest, Validation, averaged, lr_schedule
+from .callbacks import COLUMNS, Clock, EpochLine, Logged, Noise, SaveBest, Validation, averaged, lr_schedule
 from .data import Batches, Examples
 from .sections import as_sections
 from .draw import draw_pair, show_sections
@@ -118,7 +118,7 @@ def run_callbacks(learn, s:Settings, val:Examples, save, seconds=None, csv='resu
     learn.metrics = [Logged(k) for k in COLUMNS]
     learn.recorder.add_time = False
     schedule = lr_schedule(s.lr, s.warmup, lr_factors(len(learn.opt.hypers), s.layer_decay))
-    return [Progress(s.steps, seconds), ParamScheduler(schedule), GradientClip(s.clip), Validation(val, s.p_free >= 1, s.sample_steps if s.in_order else 1),
+    return [Clock(s.steps, seconds), ParamScheduler(schedule), GradientClip(s.clip), Validation(val, s.p_free >= 1, s.sample_steps if s.in_order else 1),
             SaveBest(save), CSVLogger(csv), EpochLine(tell), EarlyStoppingCallback('score', comp=np.greater, patience=s.patience), *technique_callbacks(s)]
 
 # %% ../nbs/23a_learner.ipynb #3a61cf9a

@@ -117,7 +117,7 @@ def as_support(support,      # a folder of labelled examples, `Items`, or a list
     drawn = draw_support(sections, seed=seed)
     if not drawn: raise LayoutError(f'none of {len(sections)} sections can be used as support: each needs a structure of up to {MAX_SUPPORT_NODES} nodes and a layout.')
     few = f', of {len(sections)}; at most {MAX_SUPPORT} are, of up to {MAX_SUPPORT_NODES} nodes each' if len(drawn) < len(sections) else ''
-    tell(f"support set: {', '.join(s.id for s in drawn)}{few}")
+    tell(f"shown along: {', '.join(s.id for s in drawn)}{few}")
     new = sorted({e.type for s in drawn for e in s.layout} - set(vocab.types))
     if new: tell(f"the model does not know: {', '.join(new)}; such labels are not recalled")
     if len(drawn) == 1: tell('one section alone is not recalled, since no other tells whether it would help: give two or more')

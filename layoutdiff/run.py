@@ -73,7 +73,7 @@ class Checkpoint:
         path = Path(path)
         if not path.is_file(): raise LayoutError(f'there are no weights at {path}. A run has them under weights/best.safetensors once a first epoch was validated.')
         with safe_open(path, 'pt') as f: meta, tensors = {k: json.loads(v) for k, v in f.metadata().items()}, {k: f.get_tensor(k) for k in f.keys()}
-        model = from_tensors(tensors, ModelConfig.from_dict(meta.pop('config')), meta.pop('members', 1))
+        with torch.random.fork_rng([]): model = from_tensors(tensors, ModelConfig.from_dict(meta.pop('config')), meta.pop('members', 1))   # no random number is drawn
         return cls(model.eval().to(best_device()), Vocab(**meta.pop('vocab')), Settings.from_dict(meta.pop('settings')), meta)
 
 # %% ../nbs/21_run.ipynb #73ea6d23

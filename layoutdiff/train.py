@@ -156,8 +156,8 @@ def train_member(job, k:int, seconds=None):
     model, new = start_model(job.vocab, s, job.facts.boxes, s.drop_pixels < 1 and job.facts.pictures, job.pretrained)
     if job.pretrained and not k: job.tell(f"starts from pretrained weights; new labels: {', '.join(new) or 'none'}")
     def save(net, name='best'):
-        Checkpoint(Ensemble([net]), job.vocab, job.s, dict(groups=job.facts.groups)).save(member_file(job, k, name))
-        if not k: members_so_far(job, name).save(job.run.weights(name))   # usable from the first epoch on
+        c = Checkpoint(Ensemble([net]), job.vocab, job.s, dict(groups=job.facts.groups))
+        for path in [member_file(job, k, name), *([] if k else [job.run.weights(name)])]: c.save(path)   # usable from the first epoch on
     with log_file(job) as tell:
         learn = make_learner(train, job.val, model, s, job.run.path, train.n_workers() if job.workers is None else job.workers)
         learn.add_cbs(run_callbacks(learn, s, job.val, save, seconds, f'results{tail}.csv', tell))
