@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from apted import APTED, Config
 from scipy.optimize import linear_sum_assignment
+from .aggregate import aggregate
 from .core import Layout, LayoutError
 from .slots import element_boxes
 

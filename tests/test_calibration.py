@@ -26,7 +26,7 @@ from layoutdiff.predict import LayoutPredictor, predict_to
 from layoutdiff.run import Checkpoint, Run, open_run
 from layoutdiff.sample import label_probs, predict_tables
 from layoutdiff.slots import SlotTable, Vocab, decode, encode
-from layoutdiff.train import apart, fit
+from layoutdiff.train import fit, separate_validation
 
 quick = settings(max_examples=25, deadline=None)
 quiet = lambda line: None
@@ -171,7 +171,7 @@ def test_it_is_kept_with_the_weights_and_old_weights_load(tmp_path, vocab):
 
 
 def test_training_fits_it_on_other_sections_only(items, tmp_path):
-    short, told = dict(steps=4, rounds=1, size='tiny', members=1), []
+    short, told = dict(steps=4, epochs=1, size='tiny', members=1), []
     run = fit(Items(train=items.train[:5], val=items.val[:3], split_given=True), tmp_path, tell=told.append, **short)
     ckpt = open_run(run.path).checkpoint
     model, vocab, s, meta = ckpt.model, ckpt.vocab, ckpt.settings, ckpt.meta
@@ -186,7 +186,7 @@ def test_training_fits_it_on_other_sections_only(items, tmp_path):
 def test_same_names_are_not_the_same_sections(items):
     renamed = [replace(b, id=a.id) for a, b in zip(items.train, items.val)]
     train = items.train[:len(renamed)]
-    assert apart(Items(train=train, val=renamed)) and not apart(Items(train=train, val=list(train))) and not apart(Items(train=train))
+    assert separate_validation(Items(train=train, val=renamed)) and not separate_validation(Items(train=train, val=list(train))) and not separate_validation(Items(train=train))
 
 
 # ---- elements

@@ -8,7 +8,8 @@ from PIL import Image
 from layoutdiff.convert.formats import FORMATS, detect
 from layoutdiff.convert import convert
 from layoutdiff.convert.coco import write_coco
-from layoutdiff.convert.core import Conversion, file_name, held, id_of, write_folder
+from layoutdiff.convert.core import Conversion, held, write_folder
+from layoutdiff.items import file_name, id_of
 from layoutdiff.convert.pix2code import format_gui, parse_gui
 from layoutdiff.convert.rico import PHONE, format_rico, parse_rico, parse_screen
 from layoutdiff.convert.wordpress import parse_blocks

@@ -12,7 +12,7 @@ from layoutdiff.features import node_arrays
 from layoutdiff.ensemble import Ensemble, Trees, Vote, as_ensemble, as_tensors, fit_trees, from_tensors, node_features, to_tensors, tree_features
 from layoutdiff.evaluate import without_trees
 from layoutdiff.items import Items, get_items
-from layoutdiff.phases import get_phase, resolve
+from layoutdiff.phases import Situation, phase_for, settle
 from layoutdiff.model import LayoutDiT, model_config
 from layoutdiff.run import Checkpoint, Run
 from layoutdiff.sample import predict_tables
@@ -28,7 +28,7 @@ def items():
 
 @pytest.fixture(scope='module')
 def run(items, tmp_path_factory):
-    return fit(items, out=tmp_path_factory.mktemp('runs'), name='t', size='tiny', members=2, steps=4, rounds=1, tell=lambda line: None, workers=0)
+    return fit(items, out=tmp_path_factory.mktemp('runs'), name='t', size='tiny', members=2, steps=4, epochs=1, tell=lambda line: None, workers=0)
 
 
 @pytest.fixture(scope='module')
@@ -96,13 +96,13 @@ def test_trees_that_learnt_without_boxes_answer_without(items):
 
 
 def test_none_where_none_is_asked_for(items, tmp_path):
-    run = fit(items, out=tmp_path, name='t', size='tiny', members=1, steps=2, rounds=1, trees=0, tell=lambda line: None, workers=0)
+    run = fit(items, out=tmp_path, name='t', size='tiny', members=1, steps=2, epochs=1, trees=0, tell=lambda line: None, workers=0)
     assert run.checkpoint.model.trees is None
 
 
 def test_another_run_begins_with_the_network_alone(run, items, tmp_path):
     told = []
-    again = fit(items, out=tmp_path, name='t', init=run.path, members=1, steps=2, rounds=1, trees=0, tell=told.append, workers=0)
+    again = fit(items, out=tmp_path, name='t', init=run.path, members=1, steps=2, epochs=1, trees=0, tell=told.append, workers=0)
     assert again.checkpoint.model.trees is None and any('begins with the weights' in line for line in told)
 
 
@@ -113,8 +113,8 @@ def test_a_support_set_counts_beside_them(model, vocab, items):
 
 @pytest.mark.parametrize('n, begun, share', [(5, False, .8), (9, True, .35), (10, True, .5), (200, False, .8), (200, True, .5), (201, False, .5), (2_000, True, .5), (2_001, False, 0.)])
 def test_how_much_they_count(n, begun, share):
-    assert resolve(get_phase('auto', n), n, begun=begun).trees == share
-    assert resolve(get_phase('auto', n), n, begun=begun, trees=.3).trees == .3
+    situation = Situation(n, phase_for(n).name, pretrained=dict(size='mini', image_size=128, pixels=True) if begun else None)
+    assert settle(situation).settings.trees == share and settle(situation, trees=.3).settings.trees == .3
 
 
 def test_trees_that_count_nothing_change_nothing(run, model, vocab, items):

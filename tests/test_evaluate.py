@@ -25,7 +25,7 @@ QUIET = dict(tell=lambda line: None)
 def items(): return get_items('sample')
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory): return fit('sample', out=tmp_path_factory.mktemp('runs'), size='tiny', members=1, steps=4, rounds=1, **QUIET)
+def run(tmp_path_factory): return fit('sample', out=tmp_path_factory.mktemp('runs'), size='tiny', members=1, steps=4, epochs=1, **QUIET)
 
 def timeless(m):
     if isinstance(m, dict): return {k: timeless(v) for k, v in m.items() if k != 'seconds_per_section'}
@@ -64,14 +64,14 @@ def test_a_site_that_was_trained_on_is_named(run, items):
 def test_unsplit_data_keep_the_split_of_the_run(items, tmp_path):
     from layoutdiff.items import write_section
     for s in items.train[:12]: write_section(s, tmp_path/'data'/s.id)
-    run = fit(tmp_path/'data', out=tmp_path, size='tiny', members=1, steps=2, rounds=1, **QUIET)
+    run = fit(tmp_path/'data', out=tmp_path, size='tiny', members=1, steps=2, epochs=1, **QUIET)
     if not run.config['splits']['test']: pytest.skip('too few groups for a test split')
     m = evaluate(run, tmp_path/'data', baselines=('rules',), steps=1, **QUIET)
     assert m['n_sections'] == len(run.config['splits']['test']) and m['leaked_sections'] == []
     assert "the data came unsplit: the split is the run's own" in m['notes']
 
 def test_lost_training_data(items, tmp_path):
-    run = fit(replace(items, path=None), out=tmp_path, size='tiny', members=1, steps=2, rounds=1, **QUIET)
+    run = fit(replace(items, path=None), out=tmp_path, size='tiny', members=1, steps=2, epochs=1, **QUIET)
     m = evaluate(run, items, baselines=('majority', 'rules'), steps=1, **QUIET)
     assert m['baselines']['majority'] and m['baselines']['rules']
     assert any('30 training sections of the scored data' in n for n in m['notes'])
@@ -177,7 +177,7 @@ def test_rules_on_real_sections():
 # ---- with a support set of the same site
 
 @pytest.fixture(scope='module')
-def pupil(tmp_path_factory): return fit('sample', out=tmp_path_factory.mktemp('runs'), size='tiny', members=1, steps=6, rounds=1, **QUIET)
+def pupil(tmp_path_factory): return fit('sample', out=tmp_path_factory.mktemp('runs'), size='tiny', members=1, steps=6, epochs=1, **QUIET)
 
 @pytest.fixture(scope='module')
 def sites(items): return Items(test=items.train, split_given=True)       # six sites of five sections; a leak, which does not matter here

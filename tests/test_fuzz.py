@@ -10,7 +10,8 @@ from layoutdiff.faults import Sink
 from layoutdiff.html import dumps, loads, parse_html, split_key, structure_from_v1
 from layoutdiff.resolve import layout_from_v1
 from layoutdiff.formats import read_layout, read_structure, section_from_v2
-from layoutdiff.items import Items, _unique_ids, get_items, picture_size, read_section
+from layoutdiff.items import Items, _unique_ids, get_items, read_section
+from layoutdiff.pixels import picture_size
 from layoutdiff.slots import encode
 
 SEED, COUNT = 0, 500          # the long run: python tests/fuzz.py --n 20000 --seed 0

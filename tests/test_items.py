@@ -7,7 +7,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 from layoutdiff.core import Element, Layout, LayoutError, Node, Section, Structure
-from layoutdiff.items import Items, content_key, file_name, get_items, id_of, picture_size, statistics
+from layoutdiff.items import Items, content_key, file_name, get_items, id_of, statistics
+from layoutdiff.pixels import picture_size
 from layoutdiff.manifest import Manifest, make_splits, write_items, write_manifest
 
 SPLITS = 'train', 'val', 'test'

@@ -21,7 +21,7 @@ from layoutdiff.items import Items, get_items, split_items
 from layoutdiff.sections import SectionList, Sections, as_sections
 from layoutdiff.shards import ShardItems, ShardSections, index_shards, is_shards, load_index, read_shards, write_shards
 from layoutdiff.learner import BatchLoader
-from layoutdiff.train import fit, training_items
+from layoutdiff.train import fit, training_data
 
 
 def quiet(line): pass
@@ -341,8 +341,8 @@ def test_cache_is_never_stale_and_safe_to_delete(shards, examples, tmp_path, mon
 
 # training
 
-def test_training_items_of_shards(shards):
-    items, row = training_items(shards, tell=quiet)
+def test_training_data_of_shards(shards):
+    items, row = training_data(shards, tell=quiet)
     assert isinstance(items, ShardItems) and all(isinstance(getattr(items, k), ShardSections) for k in ('train', 'val', 'test')) and row.name == 'phase1'
     assert sum(map(len, (items.train, items.val, items.test))) == 230 and not set(items.train.groups) & set(items.val.groups)
 
@@ -350,7 +350,7 @@ def test_training_items_of_shards(shards):
 @pytest.mark.parametrize('workers', [0, 1])
 def test_fit_on_shards(tmp_path, shards, workers, monkeypatch):
     monkeypatch.setattr('layoutdiff.train.LOOK', 20)
-    run = fit(shards, tmp_path/'runs', tell=quiet, steps=6, rounds=2, size='tiny', members=1, workers=workers, cache=tmp_path/'cache')
+    run = fit(shards, tmp_path/'runs', tell=quiet, steps=6, epochs=2, size='tiny', members=1, workers=workers, cache=tmp_path/'cache')
     assert run.results[-1]['step'] == 6 and run.results[-1]['train_loss'] > 0 and len(run.config['splits']['train']) > 100
     assert any((tmp_path/'cache').rglob('*')) and (run.path/'val_pred.png').is_file()
 

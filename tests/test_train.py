@@ -26,7 +26,7 @@ from layoutdiff.slots import Vocab
 from layoutdiff.evaluate import evaluate
 from layoutdiff.ensemble import Ensemble
 from layoutdiff.folds import agreement, fit_folds, refit
-from layoutdiff.learner import layout_learner, make_learner, run_callbacks, workers_for
+from layoutdiff.learner import layout_learner, make_learner, run_callbacks
 from layoutdiff.settings import Settings
 from layoutdiff.train import fit, settle_data
 
@@ -372,7 +372,7 @@ def test_a_run_of_a_hundred_steps_forgets_its_random_start(items, tmp_path):
     assert (averages - start).norm() > 3 * (1 - fixed) * (plain - start).norm()       # a fixed .998 would have gone a fifth of the way
 
 
-def test_micro_runs_wait_fifteen_rounds():
+def test_micro_runs_wait_fifteen_epochs():
     assert settle(Situation(35, 'phase1')).settings.patience == 15
     assert [warmup_cosine(p) for p in (.02, .04, 1)] == pytest.approx([.5, 1, 0], abs=1e-9)    # warm-up, then cosine to zero
 
@@ -385,7 +385,7 @@ def test_variants_are_made_beside_the_model(tmp_path, items, monkeypatch):
     varied, plain = AugmentedExamples(Augmented(items.train, 4), vocab), Examples(items.train, vocab)
     for cores, n in ((1, 0), (2, 1), (64, 8)):
         monkeypatch.setattr('os.sched_getaffinity', lambda _: set(range(cores)), raising=False)
-        assert (workers_for(varied), workers_for(plain)) == (n, 0)
+        assert (workers_for(varied)(plain)) == (n, 0)
     train = Items(train=items.train[:6], val=items.val[:2], split_given=True)
     here, there = (fit(train, tmp_path, tell=quiet, workers=n, augment=4, **quick).checkpoint.model.state_dict() for n in (0, 1))
     assert all(torch.equal(a, b) for a, b in zip(here.values(), there.values()))

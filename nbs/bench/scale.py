@@ -104,7 +104,6 @@ def index(a, folder):
 def load(a, folder):
     "What happens before the first batch: read the index, count for the vocabulary, split by group, plan a pass."
     from layoutdiff.data import Batches, Examples
-    from layoutdiff.shards import facts, load_index
     from layoutdiff.data import get_data, split_data
     times, peak = {}, Peak()
     def timed(name, f):

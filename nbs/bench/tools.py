@@ -7,7 +7,8 @@ from layoutdiff.baselines import BASELINES, booster, fit_baseline
 from layoutdiff.evaluate import checkpoint, evaluate, predictor, scores_of, section_counts, without_trees
 from layoutdiff.items import Items, distinct, get_items, split_items
 from layoutdiff.run import Run, environment, open_run
-from layoutdiff.data import as_sections, get_data
+from layoutdiff.sections import as_sections
+from layoutdiff.data import get_data
 from layoutdiff.slots import encode
 from layoutdiff.train import fit
 from layoutdiff.folds import refit
