@@ -97,6 +97,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'layoutdiff.browser.visit': ('browser.html#visit', 'layoutdiff/browser.py')},
             'layoutdiff.callbacks': { 'layoutdiff.callbacks.Clock': ('callbacks.html#clock', 'layoutdiff/callbacks.py'),
                                       'layoutdiff.callbacks.Clock.__init__': ('callbacks.html#clock.__init__', 'layoutdiff/callbacks.py'),
+                                      'layoutdiff.callbacks.Clock.after_cancel_train': ( 'callbacks.html#clock.after_cancel_train',
+                                                                                         'layoutdiff/callbacks.py'),
                                       'layoutdiff.callbacks.Clock.before_batch': ( 'callbacks.html#clock.before_batch',
                                                                                    'layoutdiff/callbacks.py'),
                                       'layoutdiff.callbacks.Clock.before_epoch': ( 'callbacks.html#clock.before_epoch',

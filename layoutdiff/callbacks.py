@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelFitException, CancelTrainException
 from fastai.callback.tracker import TrackerCallback
+from fastai.learner import Recorder
 from fastai.metrics import Metric
 
 from .data import Examples
@@ -50,7 +51,7 @@ class Noise(Callback):
 # %% ../nbs/22_callbacks.ipynb #5c1cc351
 class Clock(Callback):
     "Tell the schedule how far the run is, by steps or by the clock."
-    order = 5
+    order = Recorder.order + 1   # before `ParamScheduler`
     def __init__(self, steps:int, seconds=None): self.steps, self.seconds = steps, seconds
     def before_fit(self): self.start, self.step, self.over = time.monotonic(), 0, False
     def before_epoch(self):
@@ -61,6 +62,7 @@ class Clock(Callback):
         if spent >= 1: self.over = True; raise CancelTrainException()
         self.learn.pct_train = max(self.step / self.steps, spent)
         self.step += 1
+    def after_cancel_train(self): self.learn.recorder.cancel_train = False   # else its row would lack the training loss
 
 # %% ../nbs/22_callbacks.ipynb #320a51f0
 def quick_score(model, examples:Examples, free=False, steps=1)->dict: # as `metrics.pool`

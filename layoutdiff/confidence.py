@@ -9,7 +9,6 @@ __all__ = ['unsmoothed', 'tempered', 'confidence', 'fit_temperature']
 import math
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 # %% ../nbs/12b_confidence.ipynb #41d5846e
@@ -44,6 +43,7 @@ def fit_temperature(pairs,      # (probabilities (n, tokens), true tokens (n,)),
                     spread=.5   # std of the prior on log T
                    )->float:    # .2 to 20; 1 where there is nothing to fit it on
     "The temperature of least negative log likelihood (Guo et al. 2017, section 4.2)."
+    from scipy.optimize import minimize_scalar   # needed for fitting only
     pairs = [(unsmoothed(p.double(), smoothing), y) for p, y in pairs if len(y)]
     if not pairs: return 1.
     def loss(log_t):

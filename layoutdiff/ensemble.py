@@ -211,7 +211,7 @@ def from_tensors(tensors:dict,    # as `to_tensors` gives
                 )->Ensemble:      # in evaluation mode
     "The ensemble that these weights are of."
     trees = {k.removeprefix('trees.'): v for k, v in tensors.items() if k.startswith('trees.')}
-    nets = {k if n > 1 else f'members.0.{k}': v for k, v in tensors.items() if not k.startswith('trees.')}
+    nets = {k if n > 1 else f'members.0.{k}': v for k, v in tensors.items() if not k.startswith('trees.') and k.split('.')[-1] != 'shown'}   # of 0.1: support attention
     model = Ensemble([build_model(cfg) for _ in range(n)])
     model.load_state_dict(_padded(nets, model.state_dict()))
     model.trees = Trees(**trees) if trees else None

@@ -23,6 +23,8 @@ from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from matplotlib.figure import Figure
 from PIL import Image
+
+# %% ../nbs/23a_learner.ipynb #23alimp2
 from .callbacks import COLUMNS, Clock, EpochLine, Logged, Noise, SaveBest, Validation, averaged, lr_schedule
 from .data import Batches, Examples
 from .sections import as_sections

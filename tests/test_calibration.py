@@ -23,7 +23,7 @@ from layoutdiff.metrics import bootstrap, calibration_error, gaps, pool, reliabi
 from layoutdiff.model import LayoutDiT, ModelConfig, model_config
 from layoutdiff.settings import Settings
 from layoutdiff.predict import LayoutPredictor, predict_to
-from layoutdiff.run import Checkpoint, Run, open_run
+from layoutdiff.run import Checkpoint, Run, open_run, steps_of
 from layoutdiff.sample import label_probs, predict_tables
 from layoutdiff.slots import SlotTable, Vocab, decode, encode
 from layoutdiff.train import fit, separate_validation
@@ -175,7 +175,7 @@ def test_training_fits_it_on_other_sections_only(items, tmp_path):
     run = fit(Items(train=items.train[:5], val=items.val[:3], split_given=True), tmp_path, tell=told.append, **short)
     ckpt = open_run(run.path).checkpoint
     model, vocab, s, meta = ckpt.model, ckpt.vocab, ckpt.settings, ckpt.meta
-    again = fit_temperature([label_probs(model, Examples(items.val[:3], vocab, s.image_size), s.sample_steps)], s.smoothing * (1 - s.trees))
+    again = fit_temperature([label_probs(model, Examples(items.val[:3], vocab, s.image_size), steps_of(s))], s.smoothing * (1 - s.trees))
     assert s.smoothing > 0 and model.cfg.conf_smoothing == pytest.approx(s.smoothing * (1 - s.trees))  # trees learn from labels as they are
     assert model.cfg.conf_temperature == pytest.approx(again) != 1 and meta['groups'] == sorted({o.group for o in items.train[:5]})
     assert any(l.startswith('confidence: temperature') for l in told)

@@ -19,7 +19,7 @@ from layoutdiff.items import distinct, get_items, read_section, write_section
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get('LAYOUTDIFF_DATA', ROOT.parent/'shared'/'data'))
-sys.path.insert(0, str(ROOT/'nbs'/'results'))
+sys.path.insert(0, str(ROOT/'nbs'/'bench'))
 import plant
 from fuzz import disagree
 

@@ -130,7 +130,7 @@ def test_support_by_number_and_by_folder(trained):
     folder, _ = trained
     for k in (0, 1):
         code, out, err = ask('evaluate', 'runs/try-001', 'sample', '--baselines', 'none', '--support', k, cwd=folder)
-        assert code == 0 and f'2 sections of 2 groups (test), given structure and screenshot, shown labelled sections ({k})' in out, err
+        assert code == 0 and f'2 sections of 2 groups (test), given structure and screenshot, with a support set of labelled sections ({k})' in out, err
     code, out, err = ask('predict', 'runs/try-001', SAMPLE/'test'/'cobalt--hero--1440', '--support', SAMPLE/'val', '--out', 'helped', cwd=folder)
     assert code == 0 and 'of 10; at most 5 are' in out and (folder/'helped'/'cobalt--hero--1440'/'layout.json').is_file(), err
 

@@ -103,7 +103,7 @@ def test_none_where_none_is_asked_for(items, tmp_path):
 def test_another_run_begins_with_the_network_alone(run, items, tmp_path):
     told = []
     again = fit(items, out=tmp_path, name='t', init=run.path, members=1, steps=2, epochs=1, trees=0, tell=told.append, workers=0)
-    assert again.checkpoint.model.trees is None and any('begins with the weights' in line for line in told)
+    assert again.checkpoint.model.trees is None and any('starts from pretrained weights' in line for line in told)
 
 
 def test_a_support_set_counts_beside_them(model, vocab, items):

@@ -235,7 +235,7 @@ def test_a_support_set_is_not_for_an_input_without_html(site, tmp_path):
 
 def test_an_empty_support_set(base, tmp_path):
     train = get_items('sample').train
-    with pytest.raises(LayoutError, match='none of 2 sections can be shown'): LayoutPredictor(base, support=[replace(s, layout=None) for s in train[:2]])
+    with pytest.raises(LayoutError, match='none of 2 sections can be used as support'): LayoutPredictor(base, support=[replace(s, layout=None) for s in train[:2]])
     with pytest.raises(LayoutError, match='missing-file'): LayoutPredictor(base, support=tmp_path/'gone')
 
 

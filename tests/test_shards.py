@@ -349,7 +349,7 @@ def test_training_data_of_shards(shards):
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_fit_on_shards(tmp_path, shards, workers, monkeypatch):
-    monkeypatch.setattr('layoutdiff.train.LOOK', 20)
+    monkeypatch.setattr('layoutdiff.train.VALIDATED', 20)
     run = fit(shards, tmp_path/'runs', tell=quiet, steps=6, epochs=2, size='tiny', members=1, workers=workers, cache=tmp_path/'cache')
     assert run.results[-1]['step'] == 6 and run.results[-1]['train_loss'] > 0 and len(run.config['splits']['train']) > 100
     assert any((tmp_path/'cache').rglob('*')) and (run.path/'val_pred.png').is_file()

@@ -385,7 +385,7 @@ def test_variants_are_made_beside_the_model(tmp_path, items, monkeypatch):
     varied, plain = AugmentedExamples(Augmented(items.train, 4), vocab), Examples(items.train, vocab)
     for cores, n in ((1, 0), (2, 1), (64, 8)):
         monkeypatch.setattr('os.sched_getaffinity', lambda _: set(range(cores)), raising=False)
-        assert (workers_for(varied)(plain)) == (n, 0)
+        assert (varied.n_workers(), plain.n_workers()) == (n, 0)
     train = Items(train=items.train[:6], val=items.val[:2], split_given=True)
     here, there = (fit(train, tmp_path, tell=quiet, workers=n, augment=4, **quick).checkpoint.model.state_dict() for n in (0, 1))
     assert all(torch.equal(a, b) for a, b in zip(here.values(), there.values()))

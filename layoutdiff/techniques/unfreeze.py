@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fastai.callback.core import Callback
 
+from ..callbacks import Clock
 from ..model import layer_groups
 from ..settings import declare
 from . import technique
@@ -28,7 +29,7 @@ def n_unfrozen(progress:float, share:float, layers:int)->int:
 
 class Unfreeze(Callback):
     "Unfreeze the layers of the model one after another, within a share of the run."
-    order = 6
+    order = Clock.order + 1
     def __init__(self, share): self.share = share
     def before_fit(self): self.layers = layer_groups(self.model)
     def before_batch(self):
