@@ -9,7 +9,7 @@ from few import name_of
 from run import plan, runs
 from tools import EPOCHS, NODES, Items, Scorer, about_run, checkpoint, distinct, encode, evaluate, fit_baseline, labelled, mean, most_frequent, one_epoch, open_run, ours, predictor, rivals, used, whole, without_trees
 
-from layoutdiff.run import BASE
+from layoutdiff.run import BASE, steps_of
 
 POOL, EXAMPLES = 10, (0, 1, 5, 10)
 KEPT = ('n_sections', 'n_nodes', 'node_accuracy', 'element_f1', 'content_f1', 'type_f1', 'tree_similarity', 'exact_match')
@@ -107,5 +107,5 @@ def builders(bench, seed, trained_on):
     scorer = Scorer(test, most_frequent(train))
     scores = {k: used(k, scorer.scores(t)) for k, t in {**ours(run, test, seed=seed), **rivals(train, test, seed=seed)}.items()}
     baselines = {k: scores.pop(k) for k in ('rules', 'forest', 'extra_trees', 'boosting')}
-    return dict(n_sections=len(test), groups=len(set(scorer.groups)), split='test', given=['structure', 'screenshot'], steps=checkpoint(run).settings.sample_steps, notes=[],
+    return dict(n_sections=len(test), groups=len(set(scorer.groups)), split='test', given=['structure', 'screenshot'], steps=steps_of(checkpoint(run).settings), notes=[],
                 n_train=len(train), **scores, baselines=baselines, without_leaks=None, **about_run(run))
