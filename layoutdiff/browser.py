@@ -198,6 +198,7 @@ async def settle(self:Tab, patience:float): # seconds to wait for requests while
         same, last = same + 1 if now == last else 0, now
     if self.open: self.notes.append(f'still loading {next(iter(self.open.values()))[:120]}, {len(self.open)} in all; captured without')
 
+# %% ../nbs/08_browser.ipynb #94fc5acz
 @patch
 async def ready(self:Tab, width:int, patience:float):
     "Have the page at a width, awake and still."

@@ -131,10 +131,8 @@ def train(data:str,     # a folder of sections or shards, a manifest (.yaml), or
     from layoutdiff.folds import fit_folds, must_validate, refit as fit_again
     if refit: must_validate(training_data(data, phase, seed, lambda line: None)[0], data)   # before hours of training
     more = dict(out=out, name=name or None, phase=phase, time=limit, init=init, tell=print_line, **settings)
-    if kfold: fit_folds(data, kfold, repeats=repeats, **more)
-    else:
-        run = fit(data, **more)
-        if refit: fit_again(run, data, out, print_line)
+    run = fit_folds(data, kfold, repeats=repeats, **more) if kfold else fit(data, **more)
+    if refit: fit_again(run, data, out, print_line)
     return 0
 
 # %% ../nbs/34_cli.ipynb #8022bb3b

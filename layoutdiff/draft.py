@@ -141,6 +141,7 @@ def _layout(self:Draft, number):
         kept[i].parent = parent
     return Layout(out, {k: tuple(number[s] for s in nodes if number[s] >= 0) for k, nodes in self.props.items()})
 
+# %% ../nbs/07a_draft.ipynb #18d4331z
 @patch
 def done(self:Draft,
          edits=(),    # what they do to the picture

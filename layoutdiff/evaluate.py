@@ -308,8 +308,7 @@ def evaluate(run,                   # a run folder, a `Run`, or the word base
     "Score a run beside the baselines."
     run, given = run if isinstance(run, Run) else open_run(run), _check_given(given)
     choose_baselines(baselines)
-    items = get_data(data)
-    mine, same = run_items(run, items)
+    mine, same = run_items(run, items := get_data(data))
     out, sections, free, sets = _facts(run, items, mine, same, split, given, steps, seed, support)
     train = baseline_train(mine, items, sections)[0]
     names, slow = choose_baselines(baselines, len(train))

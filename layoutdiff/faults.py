@@ -113,6 +113,7 @@ def relative(path, root)->str:
     "The path as a report shows it."
     return Path(os.path.relpath(os.path.abspath(path), os.path.abspath(root))).as_posix()
 
+# %% ../nbs/00a_faults.ipynb #9073046z
 MODES, MOST = ('strict', 'read', 'gather'), 50   # faults of one code kept per file
 
 class Sink:

@@ -128,6 +128,7 @@ def _without_lost(elements, sink):
             out.append(e)
     return out
 
+# %% ../nbs/01b_formats.ipynb #2e27961z
 def _props_from_v2(props, n, sink):
     if not isinstance(props, dict):
         (sink.refuse if props else sink.remark)('bad-schema', f'props are {show(props)}', 'an object')

@@ -121,6 +121,7 @@ def removable(d:Draft, i:int)->bool:
     if n.tag not in PLAIN_TAGS or d.nodes[children[0]].tag in NOT_WRAPPED: return False
     return owner_above(d, i) == own or d.owner[children[0]] == own
 
+# %% ../nbs/07c_subtrees.ipynb #90a0cbfz
 @needs_structure
 def unwrap(v,
            rng,
