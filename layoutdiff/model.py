@@ -46,12 +46,12 @@ class ModelConfig:
     patch: int = 4              # side of the first convolution's patches, pixels: 4, or 8 for large pictures
     shared_keys: bool = False   # do all blocks share the keys and values of the picture?
 
-# %% ../nbs/11_model.ipynb #6254755c
-@patch(cls_method=True)
-def from_dict(cls:ModelConfig, d:dict)->ModelConfig: # d: as written in a file
-    "A configuration from a file of any version; unknown fields are dropped."
-    return cls(**{k: v for k, v in d.items() if k in {f.name for f in fields(cls)}})
+    @classmethod
+    def from_dict(cls, d:dict): # d: as written in a file of any version
+        "A configuration; unknown fields are dropped."
+        return cls(**{k: v for k, v in d.items() if k in {f.name for f in fields(cls)}})
 
+# %% ../nbs/11_model.ipynb #6254755c
 def model_config(vocab:Vocab, size='tiny', **kwargs)->ModelConfig:
     "The configuration of a named size for a vocabulary; any field can be overridden."
     if size not in SIZES: raise LayoutError(f"there is no model size '{size}'" + nearest(size, SIZES))
