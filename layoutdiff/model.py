@@ -23,9 +23,6 @@ from .slots import SPECIAL, Vocab
 from .tasks import ABSENT, begin, mask_ids, task_of, visible
 
 # %% ../nbs/11_model.ipynb #2017dfbc
-SIZES = dict(tiny=dict(d=64, layers=4, heads=4, kin=True), mini=dict(d=128, layers=4, heads=4, kin=True), small=dict(d=208, layers=5, heads=8),
-             base=dict(d=320, layers=7, heads=8), large=dict(d=448, layers=9, heads=8), huge=dict(d=576, layers=10, heads=9))
-
 @dataclass
 class ModelConfig:
     "All that is needed to build the network again."
@@ -52,6 +49,9 @@ class ModelConfig:
         return cls(**{k: v for k, v in d.items() if k in {f.name for f in fields(cls)}})
 
 # %% ../nbs/11_model.ipynb #6254755c
+SIZES = dict(tiny=dict(d=64, layers=4, heads=4, kin=True), mini=dict(d=128, layers=4, heads=4, kin=True), small=dict(d=208, layers=5, heads=8),
+             base=dict(d=320, layers=7, heads=8), large=dict(d=448, layers=9, heads=8), huge=dict(d=576, layers=10, heads=9))
+
 def model_config(vocab:Vocab, size='tiny', **kwargs)->ModelConfig:
     "The configuration of a named size for a vocabulary; any field can be overridden."
     if size not in SIZES: raise LayoutError(f"there is no model size '{size}'" + nearest(size, SIZES))
