@@ -27,11 +27,12 @@ from layoutdiff.techniques.datadropout import DataDropout, right_probs
 from layoutdiff.techniques.modality import ModalityWeighting
 from layoutdiff.techniques.multiscale import MultiScale, views_of
 from layoutdiff.techniques.timegroups import TimestepGroups
+from layoutdiff.techniques.variance import VarianceAware
 from layoutdiff.train import fit
 from layoutdiff.variants import Augmented, AugmentedExamples
 
 tiny = dict(size='tiny', drop_pixels=1, p_free=0)
-quick = dict(steps=4, epochs=2, size='tiny', members=1)
+quick = dict(steps=4, epochs=2, size='tiny', members=1, trees=0)
 def quiet(line): pass
 
 
@@ -170,7 +171,7 @@ def test_patience_ends_a_stage_earlier_and_rates_fall(tmp_path, items):
 
 def test_a_stage_of_few_is_skipped_and_wrong_settings_are_refused():
     assert [k for k, _ in stages_of([3, 9, 14, 30], (5, 15), 24)] == [2]
-    for wrong in (dict(curriculum_pace='epoch'), dict(curriculum_lr='1,2')):
+    for wrong in (dict(curriculum_pace='epoch'), dict(curriculum_lr='1,2'), dict(curriculum_lr='1;2;3')):
         with pytest.raises(LayoutError): technique_callbacks(Settings(curriculum=True, **wrong))
 
 
@@ -241,7 +242,7 @@ def test_first_the_shared_part_then_the_adapters(items):
 def test_adapters_are_saved_used_and_kept_in_fine_tuning(tmp_path, items):
     few = Items(train=items.train[:6], val=items.val[:2], split_given=True)
     r = fit(few, tmp_path, tell=quiet, **{**quick, 'steps': 20}, bs=6, timestep_groups=3, timestep_share=.8, ema=0)
-    c, ex = r.checkpoint, Examples(items.val, Vocab.build(items.train))
+    c = r.checkpoint
     net = c.model.members[0]
     assert net.cfg.time_groups == 3 and net.groups.up[2].abs().sum() > 0
     batch = Batches(Examples(items.val, c.vocab), bs=4)[0][0]
@@ -254,6 +255,11 @@ def test_adapters_are_saved_used_and_kept_in_fine_tuning(tmp_path, items):
     assert again.cfg.time_groups == 3 and again.groups.up.abs().sum() > 0
     fresh = fit(few, tmp_path, init='base', tell=quiet, **quick, timestep_groups=2).checkpoint.model.members[0]
     assert fresh.cfg.time_groups == 2 and fresh.groups.up.shape[0] == 2
+
+
+def test_early_stopping_waits_for_the_adapters(tmp_path, items):
+    learn = run(examples(items, 4), Settings(**tiny, steps=8, epochs=8, bs=4, patience=1, timestep_groups=2, timestep_share=.4), tmp=tmp_path, score=lambda e: -e)
+    assert len(learn.recorder.values) == 6 and learn.model.groups.up.abs().sum() > 0   # the adapters begin with step 5, epoch 5 does not count any more
 
 
 def test_adapters_need_a_model_that_has_them(items):
@@ -323,7 +329,7 @@ def test_data_dropout_stays_within_the_stage(tmp_path, items):
 
 def test_data_dropout_resumes_in_the_middle_of_an_epoch(items):
     "The state is put into a new callback: the same sections, the same number of steps."
-    ex, s = examples(items), None
+    ex = examples(items)
     def plain(state=None, start=0, stop=None):
         cb, steps = DataDropout('srd', gamma=.6, seed=3), []
         if state: cb.load_state_dict(pickle.loads(pickle.dumps(state)))
@@ -349,6 +355,11 @@ def test_data_dropout_resumes_in_the_middle_of_an_epoch(items):
     for cut in (2, 5, 7, 9, 10, 13):
         state, step = plain(stop=cut)
         assert plain(state, step) == whole[cut:], cut
+
+
+def test_an_epoch_ends_early_with_workers_too(tmp_path, items):
+    r = fit(Items(train=items.train[:12], val=items.val[:2], split_given=True), tmp_path, tell=quiet, **{**tiny, **quick, 'steps': 24, 'epochs': 4}, bs=4, workers=1, data_dropout='srd', data_dropout_gamma=.5)
+    assert [int(o['step']) for o in r.results] == [6, 9, 11, 17]
 
 
 def test_data_dropout_refuses_other_names():
@@ -422,8 +433,6 @@ def test_the_disagreement_is_part_of_the_loss_and_has_a_gradient(items):
 
 def test_the_losses_go_together(items):
     "Weights by variance know the terms of the second reading, by name."
-    few = Items(train=items.train[:6], val=items.val[:2], split_given=True)
-    from layoutdiff.techniques.variance import VarianceAware
     torch.manual_seed(0)
     learn = layout_learner(items.train[:6], items.val[:1], Settings(**tiny, steps=50, epochs=1, bs=4), cbs=[VarianceAware(), ModalityWeighting(), MultiScale(1.)])
     with learn.no_bar(), learn.no_logging(): learn.fit(1)

@@ -17,7 +17,6 @@ from fastcore.basics import patch
 from ..core import LayoutError, nearest
 from ..data import Batches, Examples
 from ..settings import declare
-from ..tasks import blank_state
 from . import technique
 from .curriculum import Curriculum, keep_running, share_so_far
 
@@ -41,7 +40,7 @@ def right_probs(model, examples:Examples, bs=24, free=False, seed=0)->np.ndarray
         torch.manual_seed(seed)
         for i, rows in enumerate(batches.lists):
             batch = {k: v.to(device) for k, v in batches[i][0].items()}
-            p = model(batch, blank_state(batch, model.cfg))['label'].softmax(-1).gather(-1, batch['label'].clamp(min=0)[..., None]).squeeze(-1)
+            p = model(*model.noised(batch, 1.))['label'].softmax(-1).gather(-1, batch['label'].clamp(min=0)[..., None]).squeeze(-1)
             real = batch['mask'] & (batch['label'] >= 0)
             out[rows] = (torch.where(real, p, 0.).sum(1) / real.sum(1).clamp(min=1)).float().cpu().numpy()
     model.train(was)

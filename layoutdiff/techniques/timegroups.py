@@ -13,6 +13,7 @@ from fastai.callback.core import Callback
 from ..core import LayoutError
 from ..settings import declare
 from . import technique
+from .curriculum import keep_running, share_so_far
 from .unfreeze import Unfreeze
 
 # %% ../../nbs/22f_techniques.timegroups.ipynb #c64c07fa
@@ -28,13 +29,16 @@ class TimeGroupSettings:
 class TimestepGroups(Callback):
     "Freeze the adapters in the first part of a run, and all the rest in the second."
     order = Unfreeze.order + 1
-    def __init__(self, share=.3, freeze=True): self.share, self.freeze = share, freeze
+    def __init__(self, part=.3, freeze=True): self.part, self.freeze, self.share = part, freeze, 0. # part: the second, as a share of the run
     def before_fit(self):
         if self.model.groups is None: raise LayoutError('timestep groups need a model with adapters: set time_groups of its ModelConfig to 2 or more.')
-        self.own = {id(p) for p in self.model.groups.parameters()}
+        self.own, self.share = {id(p) for p in self.model.groups.parameters()}, 0.
+    def before_epoch(self):
+        if share_so_far(self) < 1 - self.part: keep_running(self.learn)
     def before_batch(self):
         if not self.training: return
-        second = self.pct_train >= 1 - self.share
+        self.share = self.pct_train
+        second = self.share >= 1 - self.part
         for p in self.model.parameters():
             if id(p) in self.own: p.requires_grad_(second)
             elif second and self.freeze: p.requires_grad_(False)
