@@ -108,7 +108,7 @@ class ModalityAwareLossWeighting(nn.Module):
         super().__init__()
         if bound < 1 or not 0 <= decay < 1: raise LayoutError(f'bound={bound}, decay={decay}: allowed are a bound from 1 on and a decay from 0 to below 1.')
         self.loss, self.base, self.decay, self.bound, self.warmup = loss, dict(base or {}), decay, bound, warmup
-        self.n, self.first, self.mean = {}, {}, {}
+        self.n, self.first, self.mean, self.last = {}, {}, {}, {}
 
     def get_extra_state(self): return {k: dict(getattr(self, k)) for k in ('n', 'first', 'mean')}
     def set_extra_state(self, state):
@@ -144,7 +144,9 @@ def terms(self:ModalityAwareLossWeighting, out, state, batch)->dict: # name -> s
         if torch.is_grad_enabled(): self.watch(m, float(sum(v.detach() for v in part.values())))
     keys = dict.fromkeys(k for *_, part in parts for k in part)
     whole = sum(n for _, n, _ in parts).clamp(min=1)
-    return {k: sum(w * n / whole * part[k] for w, n, part in parts if k in part) for k in keys}
+    found = {k: sum(w * n / whole * part[k] for w, n, part in parts if k in part) for k in keys}
+    self.last = {k: v.detach() for k, v in found.items()}
+    return found
 
 @patch
 def forward(self:ModalityAwareLossWeighting, out, state, batch, weights=None)->Tensor: # weights: as for `weighted_sum`; None: 1 each

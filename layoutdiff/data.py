@@ -169,6 +169,9 @@ def __getitem__(self:Examples, key): # key = index, or (index, True) for free sl
 def n_slots(self:Examples, i:int)->int: return self.lengths[i]
 
 @patch
+def per_row(self:Examples, values)->np.ndarray: return np.asarray(values) # one for each section -> one for each row
+
+@patch
 def nbytes(self:Examples)->int:
     "About how many bytes the arrays of all sections take."
     n = np.array(self.lengths, float)
@@ -235,6 +238,7 @@ class Batches:
                  start=0):           # steps already made; planning goes on where they ended
         self.examples, self.bs, self.steps, self.p_free, self.free, self.seed = examples, bs, steps, p_free, free, seed
         self.rank, self.world, self.start, self.epoch, self.counts, self.last = rank, world, start, start // (steps or 1), [], None
+        self.masks, self.since = {}, 0   # see `restrict`
         self.lengths = [examples.n_slots(i) for i in range(len(examples))]
         self.plan()
 
@@ -250,9 +254,10 @@ def _lists(self:Batches, rng): # batches of a draw, for all ranks together
     if self.steps is None:
         order = np.argsort(self.lengths, kind='stable')
         return even([order[i:i+self.bs].tolist() for i in range(0, len(order), self.bs)], self.world)
-    lists = plan_batches(self.lengths, self.bs, rng, windows=self.examples.windows(rng))
+    ok = self.allowed()
+    lists = plan_batches(self.lengths, self.bs, rng, windows=[w[ok[w]] for w in self.examples.windows(rng)])
     if not self.examples.sections.in_memory: return even(lists, self.world)
-    while len(lists) < self.steps * self.world: lists += plan_batches(self.lengths, self.bs, rng)
+    while len(lists) < self.steps * self.world: lists += plan_batches(self.lengths, self.bs, rng, windows=[np.flatnonzero(ok)])
     return lists[:self.steps * self.world]
 
 @patch
@@ -269,15 +274,29 @@ def draw(self:Batches, k:int)->list: # (indices, True where they are free) of th
 def plan(self:Batches):
     "Decide the batches of this epoch."
     if self.steps is None or self.examples.sections.in_memory: pairs = self.draw(self.epoch)
-    else: pairs = self._across(self.epoch * self.steps)
+    else: pairs = self._across((self.epoch - self.since) * self.steps)
     pairs = pairs[max(0, self.start - self.epoch * self.steps) if self.steps else 0:]
     self.lists, self.is_free = [p for p, _ in pairs], [f for _, f in pairs]
 
 @patch
-def _across(self:Batches, at): # an epoch that begins `at` batches after the first draw began
+def _across(self:Batches, at): # an epoch that begins `at` batches after the first draw since the masks changed
     out, k = [], 0
     while len(out) < self.steps:
-        if k == len(self.counts): self.counts.append(len(self.draw(k)))
-        if at < self.counts[k]: out += self.draw(k)[at:at + self.steps - len(out)]
+        if k == len(self.counts): self.counts.append(len(self.draw(self.since + k)))
+        if at < self.counts[k]: out += self.draw(self.since + k)[at:at + self.steps - len(out)]
         k, at = k + 1, max(0, at - self.counts[k])
     return out
+
+# %% ../nbs/06d_data.ipynb #ed4d8bb6
+@patch
+def allowed(self:Batches, but=None)->np.ndarray: # (rows,) True where a row may be drawn; but: the name of a mask that does not count
+    "Which rows all masks allow."
+    return np.logical_and.reduce([m for k, m in self.masks.items() if k != but] or [np.ones(len(self.examples), bool)])
+
+@patch
+def restrict(self:Batches, name:str, mask, since=None): # mask (rows,): True where a row may be drawn, None: all; since: the epoch it holds from, None: the next planned
+    "Change a mask; the next plan keeps to it, and begins with a new draw."
+    if np.array_equal(mask, self.masks.get(name)): return
+    self.masks = {k: m for k, m in {**self.masks, name: mask}.items() if m is not None}
+    if not self.allowed().any(): raise LayoutError(f"no section is left to train on: {' and '.join(self.masks)} together leave all of them out. Switch one of them off.")
+    self.since, self.last, self.counts = self.epoch if since is None else max(self.since, since), None, []

@@ -19,6 +19,7 @@ from .ordered import build_model
 from .run import Checkpoint
 from .sample import label_probs
 from .settings import Settings
+from .techniques import technique_config
 
 # %% ../nbs/23b_finetune.ipynb #cb742c8c
 def start_model(vocab,                    # labels of the new model
@@ -27,11 +28,12 @@ def start_model(vocab,                    # labels of the new model
                 pretrained=None           # `Checkpoint`; None: random weights
                )->tuple:                  # network, labels that the checkpoint did not know
     "A network to train."
+    more = technique_config(s)
     order = dict(in_order=True, patch=8, shared_keys=True) if s.in_order else {}
-    if not pretrained: return build_model(model_config(vocab, s.size, image_size=s.image_size, dropout=s.dropout, boxes=boxes, pixels=pixels, **order)), []
+    if not pretrained: return build_model(model_config(vocab, s.size, image_size=s.image_size, dropout=s.dropout, boxes=boxes, pixels=pixels, **order, **more)), []
     old = pretrained.model.members[0]
     cfg = replace(old.cfg, n_labels=len(vocab.labels), n_wraps=len(vocab.wraps), n_depths=vocab.max_depth, dropout=s.dropout, conf_temperature=1., conf_smoothing=0.,
-                  boxes=boxes or old.cfg.boxes, pixels=pixels or old.cfg.pixels)
+                  boxes=boxes or old.cfg.boxes, pixels=pixels or old.cfg.pixels, **more)
     model = build_model(cfg)
     return model, load_pretrained(model, old, vocab, pretrained.vocab)
 

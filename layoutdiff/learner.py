@@ -39,7 +39,7 @@ from .sample import predict_tables
 # %% ../nbs/23a_learner.ipynb #a04ab9c2
 from .settings import Settings
 from .slots import decode
-from .techniques import technique_callbacks
+from .techniques import technique_callbacks, technique_config
 
 # %% ../nbs/23a_learner.ipynb #a91d100e
 class BatchLoader(DataLoader):
@@ -109,7 +109,7 @@ def layout_learner(train,              # list of labelled `Section`s, or `Sectio
     s, train = settings or Settings(), as_sections(train)
     about = train.facts()
     examples = [Examples(part, about.vocab, s.image_size, pictures=s.drop_pixels < 1) for part in (train, as_sections(val) if val else train)]
-    model = build_model(model_config(about.vocab, s.size, image_size=s.image_size, dropout=s.dropout, boxes=about.boxes, pixels=about.pictures and s.drop_pixels < 1))
+    model = build_model(model_config(about.vocab, s.size, image_size=s.image_size, dropout=s.dropout, boxes=about.boxes, pixels=about.pictures and s.drop_pixels < 1, **technique_config(s)))
     learn = make_learner(*examples, model, s)
     learn.add_cbs(cbs)
     return learn

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'KIN', 'ModelConfig', 'model_config', 'conv', 'PixelEncoder', 'crop', 'SlotEncoder', 'modulate', 'Block',
-           'time_features', 'forbidden_labels', 'LayoutDiT', 'n_params', 'load_pretrained', 'merge_vocab',
+           'time_features', 'forbidden_labels', 'TimeGroups', 'LayoutDiT', 'n_params', 'load_pretrained', 'merge_vocab',
            'layer_groups']
 
 # %% ../nbs/11_model.ipynb #75e4e335
@@ -42,6 +42,7 @@ class ModelConfig:
     in_order: bool = False      # free slots are written from first to last (see `layoutdiff.ordered`)
     patch: int = 4              # side of the first convolution's patches, pixels: 4, or 8 for large pictures
     shared_keys: bool = False   # do all blocks share the keys and values of the picture?
+    time_groups: int = 1        # groups of adjacent noise times with adapters of their own; 1: none
 
     @classmethod
     def from_dict(cls, d:dict): # d: as written in a file of any version
@@ -192,6 +193,17 @@ def forbidden_labels(n:int # tokens of the label column
     free = torch.tensor([0. if i == 0 or i >= len(SPECIAL) else -1e4 for i in range(n)])
     return torch.stack([torch.tensor([-1e4] + [0.] * (n - 1)), free])
 
+# %% ../nbs/11_model.ipynb #6af72ebb
+class TimeGroups(nn.Module):
+    "Adapters for groups of adjacent noise times, each as wide as the others."
+    def __init__(self, n, d, rank=8): # n: groups; rank: of the change of the last features
+        super().__init__()
+        self.table, self.up = nn.Parameter(torch.zeros(n, 6, d)), nn.Parameter(torch.zeros(n, rank, d))
+        self.down = nn.Parameter(torch.randn(n, d, rank) * d ** -.5)
+    def of(self, t): return (t * len(self.table)).long().clamp(max=len(self.table) - 1)   # (B,) the group of each time
+    def modulation(self, t): return self.table[self.of(t)]                                # (B, 6, d)
+    def forward(self, x, t): g = self.of(t); return x + x @ self.down[g] @ self.up[g]     # (B, N, d)
+
 # %% ../nbs/11_model.ipynb #76612445
 class LayoutDiT(nn.Module):
     "A partly filled slot table, its nodes and pixels to the filled one (joint masked and Gaussian diffusion, x0-prediction)."
@@ -207,6 +219,7 @@ class LayoutDiT(nn.Module):
         self.norm = nn.LayerNorm(d)
         self.label, self.wrap, self.depth, self.box = (nn.Linear(d, n) for n in (*mask_ids(cfg).values(), 4))
         self.extra(cfg)
+        self.groups = TimeGroups(cfg.time_groups, d) if cfg.time_groups > 1 else None
         self.register_buffer('forbidden', forbidden_labels(cfg.n_labels), persistent=False)
         self.start_small()
 
@@ -260,8 +273,10 @@ def forward(self:LayoutDiT, batch, state, pictures=None)->dict: # label, wrap, d
     x = self.slots(batch, state, maps)                                                     # (B, N, d)
     flags = torch.stack([batch['has_image'], batch['free']], -1).float()
     c = self.time(torch.cat([time_features(state['t']), flags], -1)).unflatten(-1, (6, -1))# (B, 6, d)
+    if self.groups: c = c + self.groups.modulation(state['t'])
     for block, bias in zip(self.blocks, self.bias(batch, seen)): x = block(x, pixels, bias, c)
     x = self.norm(x)
+    if self.groups: x = self.groups(x, state['t'])
     return dict(label=self.label(x) + self.forbidden[batch['free'].long()][:, None], wrap=self.wrap(x), depth=self.depth(x), x0=self.box(x), hidden=x)
 
 # %% ../nbs/11_model.ipynb #11train2

@@ -120,6 +120,7 @@ class AugmentedExamples(Examples):
     def section(self, i): return self.variant(i)
     def n_workers(self): return spare_cores()   # variants are made anew each time
     def n_slots(self, i): return super().n_slots(i // self.augmented.factor)   # of the original: near enough to plan batches
+    def per_row(self, values): return np.repeat(np.asarray(values), self.augmented.factor)
 
     def variant(self, i):
         if self.last[0] != i: self.last = i, self.augmented[i]

@@ -24,6 +24,7 @@ class VarianceSettings:
 # %% ../../nbs/22d_techniques.variance.ipynb #aa843236
 class VarianceAware(Callback):
     "Let the loss weights follow the variance of the terms."
+    order = 90   # others may add terms
     def before_fit(self): self.learn.loss_func.scheduler = VarianceAwareLossScheduler(self.learn.loss_func.weights)
     def after_fit(self): self.learn.loss_func.scheduler = None
 
