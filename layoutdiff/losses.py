@@ -147,7 +147,8 @@ def load_state_dict(self:VarianceAwareLossScheduler, state:dict):
 class DiffusionLoss:
     "The weighted sum as a learner calls it; a `scheduler` moves the weights while gradients are wanted."
     def __init__(self, weights=LOSS_WEIGHTS, scheduler=None, **kwargs): self.weights, self.scheduler, self.kwargs = weights, scheduler, kwargs
+    def terms(self, out, state, batch)->dict: return diffusion_losses(out, state, batch, **self.kwargs)   # name -> scalar
     def __call__(self, out, state, batch)->Tensor: # scalar
-        terms = diffusion_losses(out, state, batch, **self.kwargs)
+        terms = self.terms(out, state, batch)
         weights = self.scheduler(terms) if self.scheduler and torch.is_grad_enabled() else self.weights
         return sum(weights[k] * v for k, v in terms.items())

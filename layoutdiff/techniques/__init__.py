@@ -21,6 +21,7 @@ class Technique:
     what: str = ''        # one line: what it does
     source: str = ''      # the paper, or 'our own'
     measured: str = ''    # the results page with and without it
+    calibrate: Callable | None = None   # of a `Checkpoint` and validation sections with HTML: may choose its settings; returns a line for the log
 
 TECHNIQUES = {}   # name -> `Technique`
 
