@@ -8,6 +8,7 @@ __all__ = ['TERMS', 'LOSS_WEIGHTS', 'smooth_ce', 'token_loss', 'box_loss', 'diff
 
 # %% ../nbs/12_losses.ipynb #592985e8
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -146,8 +147,7 @@ def load_state_dict(self:VarianceAwareLossScheduler, state:dict):
 # %% ../nbs/12_losses.ipynb #66e310bb
 class DiffusionLoss:
     "The weighted sum as a learner calls it; a `scheduler` moves the weights while gradients are wanted."
-    def __init__(self, weights=LOSS_WEIGHTS, scheduler=None, **kwargs): self.weights, self.scheduler, self.kwargs = weights, scheduler, kwargs
-    def terms(self, out, state, batch)->dict: return diffusion_losses(out, state, batch, **self.kwargs)   # name -> scalar
+    def __init__(self, weights=LOSS_WEIGHTS, scheduler=None, **kwargs): self.weights, self.scheduler, self.terms = weights, scheduler, partial(diffusion_losses, **kwargs)
     def __call__(self, out, state, batch)->Tensor: # scalar
         terms = self.terms(out, state, batch)
         weights = self.scheduler(terms) if self.scheduler and torch.is_grad_enabled() else self.weights

@@ -88,8 +88,9 @@ class LRScaling(Callback):
     def before_fit(self):
         self.plain = self.learn.param_scheduler.scheds
         peak = self.plain['lr'](self.was)                      # of each parameter group
-        self.learn.param_scheduler.scheds = {**self.plain, 'lr': lambda progress: [lr * self.factor * warmup_cosine(progress, self.warmup) for lr in peak]}
-    def after_fit(self): self.learn.param_scheduler.scheds = self.plain
+        self.mine = self.learn.param_scheduler.scheds = {**self.plain, 'lr': lambda progress: [lr * self.factor * warmup_cosine(progress, self.warmup) for lr in peak]}
+    def after_fit(self):
+        if self.learn.param_scheduler.scheds is self.mine: self.learn.param_scheduler.scheds = self.plain
 
 technique('lr_scaling', lambda s: s.lr_scaling > 0, lambda s: [LRScaling(lr_factor(s), s.warmup, max(s.warmup, s.scaled_warmup))], what='the learning rate grows with the effective batch, with a longer warm-up',
           source='Goyal et al. 2017, arXiv 1706.02677')

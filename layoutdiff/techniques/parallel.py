@@ -73,13 +73,15 @@ class Parallel(Callback):
         batches.plan()
         for v in self.model.state_dict().values(): dist.broadcast(v, 0)
         if rank(): torch.manual_seed(torch.initial_seed() + 7919 * rank())
-        plain = self.loss_fn.terms                            # validation sections are the same on all ranks
-        self.loss_fn.terms = lambda out, state, batch: share_terms(plain(out, state, batch), state, batch) if self.training else plain(out, state, batch)
+        self.plain = plain = self.loss_fn.terms               # validation sections are the same on all ranks
+        self.mine = self.loss_fn.terms = lambda out, state, batch: share_terms(plain(out, state, batch), state, batch) if self.training else plain(out, state, batch)
         self.learn.to_detach = lambda b, cpu=True, gather=False: to_detach(b, cpu, False)      # losses are averaged here, not gathered
     def after_loss(self):
         if self.training: self.learn.loss = total(self.loss.detach()) / world()
     def before_step(self): average_grads([p for group in self.opt.param_lists for p in group])
-    def after_fit(self): del self.loss_fn.terms, self.learn.to_detach
+    def after_fit(self):
+        if self.loss_fn.terms is self.mine: self.loss_fn.terms = self.plain
+        del self.learn.to_detach
 
 # %% ../../nbs/22n_techniques.parallel.ipynb #6f9d8bdc
 class SameEnd(Callback):
