@@ -20,12 +20,11 @@ from .sections import as_sections
 from .listing import SAMPLE
 from .items import Items, content_key
 from .metrics import METRICS, bootstrap, counts, gaps, pool
-from .run import BASE, Run, open_run, steps_of
+from .run import BASE, Run, open_run, scale_of, steps_of
 from .sample import GIVEN_NAMES, predict_tables
 from .recall import MAX_SUPPORT, as_support, draw_support
 from .slots import decode, encode
 from .tables import calibration_rows, confusion, draw_confusion, draw_reliability, element_confidence, node_confidence
-
 
 # %% ../nbs/25_evaluate.ipynb #4607ef3d
 def checkpoint(run): # .model .vocab .settings .meta
@@ -182,7 +181,7 @@ def predictor(c, steps=None, given=GIVEN_NAMES, seed=0, support=None): # section
     examples = lambda sections: Examples(sections, c.vocab, c.settings.image_size)
     def answer(sections, support=()):
         free = 'structure' not in given or not any(s.structure for s in sections)
-        return predict_tables(c.model, examples(sections), steps or steps_of(c.settings, free), given, seed=seed, support=support and examples(support))
+        return predict_tables(c.model, examples(sections), steps or steps_of(c.settings, free), given, seed=seed, guidance_scale=scale_of(c.settings, free), support=support and examples(support))
     return (lambda sections: by_support(answer, sections, support)) if any((support or {}).values()) else answer
 
 def without_trees(run:Run): # as `checkpoint`

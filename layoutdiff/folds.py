@@ -19,7 +19,7 @@ from .html import dumps
 from .formats import layout_to_v2
 from .items import Items, split_items
 from .metrics import counts, pool
-from .run import Run, steps_of
+from .run import Run, scale_of, steps_of
 from .sample import GIVEN_NAMES, predict_tables
 from .slots import decode
 from .train import fit, fit_confidence, probs_of, separate_validation, set_confidence, training_data
@@ -52,7 +52,7 @@ def answer(run:Run, sections)->tuple: # counts, layouts
     "What a run predicts for sections that it has not seen."
     c = run.checkpoint
     free = c.settings.p_free >= 1
-    tables = predict_tables(c.model, Examples(sections, c.vocab, c.settings.image_size), steps_of(c.settings, free), ('screenshot',) if free else GIVEN_NAMES)
+    tables = predict_tables(c.model, Examples(sections, c.vocab, c.settings.image_size), steps_of(c.settings, free), ('screenshot',) if free else GIVEN_NAMES, guidance_scale=scale_of(c.settings, free))
     layouts = [decode(t, s.structure) for t, s in zip(tables, sections)]
     return [counts(l, s.layout, s.structure, free=free or s.structure is None) for l, s in zip(layouts, sections)], layouts
 

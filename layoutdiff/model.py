@@ -37,6 +37,7 @@ class ModelConfig:
     boxes: bool = True          # was it trained with boxes?
     pixels: bool = True         # was it trained with pictures?
     kin: bool = False           # are the features of parent, children and neighbours added to a node's own?
+    guided: bool = False        # was the whole condition dropped from some sections in training?
     conf_temperature: float = 1.# of the confidence in a node's label, fitted after training; 1: unchanged
     conf_smoothing: float = 0.  # label smoothing that is removed before; 0: none
     in_order: bool = False      # free slots are written from first to last (see `layoutdiff.ordered`)

@@ -25,7 +25,7 @@ from .resolve import layout_to_v1
 from .formats import layout_to_v2, read_layout, read_structure, section_from_v2
 from .listing import PAGES, PICTURES
 from .items import read_section
-from .run import Run, open_run, steps_of
+from .run import Run, open_run, scale_of, steps_of
 from .recall import as_support
 from .sample import predict_tables
 from .slots import decode, element_boxes, layout_faults
@@ -115,8 +115,9 @@ def _batch(self:LayoutPredictor, sections):
     for i, s in enumerate(sections):
         try: examples[i] # reads the picture, and keeps it
         except (OSError, SyntaxError, Image.DecompressionBombError) as e: raise LayoutError(f'{s.id}: unreadable-image: {e}') from None
-    steps = self.steps or steps_of(self.settings, free=not sections[0].structure)
-    tables = predict_tables(self.model, examples, steps, bs=len(sections), support=self.support)
+    free = not sections[0].structure
+    steps = self.steps or steps_of(self.settings, free)
+    tables = predict_tables(self.model, examples, steps, bs=len(sections), guidance_scale=scale_of(self.settings, free), support=self.support)
     return [_finish(decode(t, s.structure), s.structure) for t, s in zip(tables, sections)]
 
 # %% ../nbs/30_predict.ipynb #dd3b96cf

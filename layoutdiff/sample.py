@@ -160,11 +160,11 @@ def predict_tables(model,               # a network or an `Ensemble`
 # %% ../nbs/13_sample.ipynb #ce8f1c59
 def label_probs(model,             # a network or an `Ensemble`
                 examples:Examples, # labelled sections, not trained on; those without nodes are left out
-                steps=8, seed=0    # as for `predict_tables`
+                steps=8, seed=0, guidance_scale=1. # as for `predict_tables`
                )->tuple:           # probabilities (n, labels), true labels (n,), of all nodes whose label the model knows
     "The probabilities of each node's label, beside the truth."
     probs, truth = [torch.zeros(0, model.cfg.n_labels)], [torch.zeros(0, dtype=torch.long)]
-    for _, batch, result in _sampled(model, examples, steps, GIVEN_NAMES, 24, seed, 1., None):
+    for _, batch, result in _sampled(model, examples, steps, GIVEN_NAMES, 24, seed, guidance_scale, None):
         here = batch['mask'] & ~batch['free'][:, None] & (batch['label'] >= 0)
         probs.append(result['probs'][here])
         truth.append(batch['label'][here])

@@ -136,7 +136,7 @@ class InputSettings:
     transforms: str = 'trees+names'  # kinds or names of variants, joined by +
 
 # %% ../nbs/20_settings.ipynb #fa00a505
-@declare(layer_decay=(.01, 1), sample_steps=(1, 1000), node_steps=(0, 1000))
+@declare(layer_decay=(.01, 1), sample_steps=(1, 1000), node_steps=(0, 1000), guidance_scale=(0, 20))
 @dataclass
 class UseSettings:
     "How a pretrained model is fine-tuned, and how a trained one is used."
@@ -144,3 +144,4 @@ class UseSettings:
     interpolate: bool = False   # choose how far the weights move from the pretrained ones, on held-out halves
     sample_steps: int = 8       # sampling steps
     node_steps: int = 0         # the same where HTML is given (0: as sample_steps); chosen on validation
+    guidance_scale: float = 1.  # how much the condition counts against none (1: plain); chosen on validation where `guidance` is on

@@ -33,11 +33,12 @@ from .model import merge_vocab
 
 # %% ../nbs/23c_train.ipynb #5ba0bec5
 from .phases import Settled, Situation, get_phase, settle
-from .run import Checkpoint, Run, best_device, environment, finish_stage, finished_stages, open_run, steps_of
+from .run import Checkpoint, Run, best_device, environment, finish_stage, finished_stages, open_run, scale_of, steps_of
 from .sample import GIVEN_NAMES, label_probs, predict_tables
 from .settings import Settings
 from .slots import decode
 from .techniques import load_techniques
+from .techniques.parallel import for_rank, rank
 from .variants import Augmented, AugmentedExamples
 
 load_techniques()   # their settings are settings of `fit`
@@ -119,6 +120,7 @@ VALIDATED, VALIDATED_FREE = 2_000, 96   # sections that judge an epoch; fewer wh
 
 def prepare(data, out, name, phase, time, init, tell, workers, cache, settings)->Job:
     "Read the data, settle the settings and make the run folder."
+    out, tell = for_rank(out, tell)
     end = time and clock.monotonic() + time
     items, settled, pretrained = settle_data(data, phase, init, tell, **settings)
     train = as_sections(items.train)
@@ -242,13 +244,15 @@ def fit_confidence(c:Checkpoint, pairs): # pairs: (probabilities, labels) of nod
 # %% ../nbs/23c_train.ipynb #86e6dc76
 def probs_of(c:Checkpoint, sections)->tuple: # as `label_probs`
     "What a checkpoint thinks of nodes that it was not trained on."
-    return label_probs(c.model, Examples(with_html(sections, c.settings.seed), c.vocab, c.settings.image_size), steps_of(c.settings))
+    return label_probs(c.model, Examples(with_html(sections, c.settings.seed), c.vocab, c.settings.image_size), steps_of(c.settings), guidance_scale=scale_of(c.settings))
 
 def calibrate(job):
     "Choose the sampling steps, and fit the temperature."
     if not job.validated: return job.tell('confidence: there is no separate validation to fit its temperature on; it stays 1, as the network gives it')
     c, known = job.run.checkpoint, with_html(job.val.sections, job.s.seed, 60 if job.end else CALIBRATE)
     if len(known) > 1: c.settings = c.settings.but(node_steps=choose_steps(c, known))
+    for t in load_techniques().values():
+        if known and t.calibrate and t.on(job.s): job.tell(t.calibrate(c, known))
     pairs = [probs_of(c, known)]
     fit_confidence(c, pairs)
     def change(other): other.settings = c.settings; set_confidence(other, c.model.cfg.conf_temperature, c.model.cfg.conf_smoothing)
@@ -262,7 +266,7 @@ def draw(job):
     c = job.run.checkpoint
     few = Examples(as_sections(job.val.sections)[:24 if job.end else 200], c.vocab, c.settings.image_size)
     free = job.s.p_free >= 1
-    tables = predict_tables(c.model, few, steps_of(c.settings, free), ('screenshot',) if free else GIVEN_NAMES)
+    tables = predict_tables(c.model, few, steps_of(c.settings, free), ('screenshot',) if free else GIVEN_NAMES, guidance_scale=scale_of(c.settings, free))
     draw_predictions(few.sections, [decode(t, s.structure) for t, s in zip(tables, few.sections)], job.run.path/'val_pred.png')
     for k in range(job.s.members):
         for name in ('best', 'last'): member_file(job, k, name).unlink(missing_ok=True)
@@ -298,7 +302,7 @@ def fit(data,                  # a folder, a manifest, shards, 'sample', or `Ite
     "Train a model and write its run folder."
     job = prepare(data, out, name, phase, time, init, tell, workers, cache, settings)
     for stage in STAGES:
-        if not stage.when(job) or stage.name in finished_stages(job.run): continue
+        if not stage.when(job) or stage.name in finished_stages(job.run) or rank() and stage.name != 'members': continue
         stage.do(job)
         finish_stage(job.run, stage.name)
     tell(f'run folder: {job.run.path}')
