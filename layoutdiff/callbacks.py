@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOGGED', 'COLUMNS', 'warmup_cosine', 'lr_schedule', 'Noise', 'Clock', 'quick_score', 'main_score', 'averaged',
-           'Validation', 'Logged', 'SaveBest', 'EpochLine']
+           'Validation', 'Logged', 'TermMeans', 'SaveBest', 'EpochLine']
 
 # %% ../nbs/22_callbacks.ipynb #10641a3b
 import math
@@ -17,6 +17,7 @@ from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Recorder
 from fastai.metrics import Metric
 
+from .aggregate import aggregate
 from .data import Examples
 from .metrics import counts, pool
 from .sample import predict_tables
@@ -105,6 +106,23 @@ class Logged(Metric):
 
 # %% ../nbs/22_callbacks.ipynb #bbeaf1ea
 COLUMNS = (*LOGGED, 'score', 'step', 'lr', 'seconds')
+
+# %% ../nbs/22_callbacks.ipynb #22terms1
+class TermMeans(Callback):
+    "Add the mean of each loss term over an epoch of training to the scores of `Validation`."
+    order = Recorder.order - 1   # before the recorder reads the names, after techniques have changed the loss
+    def before_fit(self):
+        self.own = self.learn.metrics
+        self.learn.metrics = self.own + [Logged(f'loss_{k}') for k in getattr(self.loss_func, 'names', ())]
+    def before_train(self): self.values, self.counts = [], []
+    def after_loss(self):
+        if not self.training: return
+        self.values.append(dict(getattr(self.loss_func, 'last', {})))
+        self.counts.append(len(self.xb[0]['mask']))
+    def after_validate(self):
+        means = aggregate(self.values, self.counts) or {}
+        self.learn.validation.scores.update({f'loss_{k}': v for k, v in means.items()})
+    def after_fit(self): self.learn.metrics = self.own
 
 # %% ../nbs/22_callbacks.ipynb #3fc3e916
 class SaveBest(TrackerCallback):

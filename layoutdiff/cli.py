@@ -178,13 +178,14 @@ def phase(data:str,    # as for train
     "Say which training strategy fits the number of sections, and why."
     given = settings_of(set)
     from layoutdiff.html import dumps
-    from layoutdiff.phases import explain, get_phase
+    from layoutdiff.phases import explain, get_phase, next_phase, technique_facts
     from layoutdiff.train import settle_data
     items, settled, _ = settle_data(data, init=init, tell=print_aside, **given)
     row, text = get_phase(settled.situation.phase, len(items.train)), explain(settled)
     facts = dict(phase=row.name, title=row.title, why=text.splitlines()[0].replace('*', ''), sections={k: len(getattr(items, k)) for k in ('train', 'val', 'test')},
-                 settings=settled.settings.asdict(), rules={k: r.name for k, r in settled.rules.items()})
-    print_line(dumps(facts, 2) if json else text)
+                 settings=settled.settings.asdict(), rules={k: r.name for k, r in settled.rules.items()},
+                 techniques=technique_facts(row, settled.settings), next=next_phase(settled))
+    print_line(dumps(facts, 2) if json else f"{text}\n\nThe strategy as JSON:\n\n{dumps(facts['settings'])}")
     return 0
 
 # %% ../nbs/34_cli.ipynb #ecc606be

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 # %% ../nbs/23a_learner.ipynb #23alimp2
-from .callbacks import COLUMNS, Clock, EpochLine, Logged, Noise, SaveBest, Validation, averaged, lr_schedule
+from .callbacks import COLUMNS, LOGGED, Clock, EpochLine, Logged, Noise, SaveBest, TermMeans, Validation, averaged, lr_schedule
 from .data import Batches, Examples
 from .sections import as_sections
 from .draw import draw_pair, show_sections
@@ -121,7 +121,7 @@ def run_callbacks(learn, s:Settings, val:Examples, save, seconds=None, csv='resu
     learn.recorder.add_time = False
     schedule = lr_schedule(s.lr, s.warmup, lr_factors(len(learn.opt.hypers), s.layer_decay))
     return [Clock(s.steps, seconds), ParamScheduler(schedule), GradientClip(s.clip), Validation(val, s.p_free >= 1, s.sample_steps if s.in_order else 1),
-            SaveBest(save), CSVLogger(csv), EpochLine(tell), EarlyStoppingCallback('score', comp=np.greater, patience=s.patience), *technique_callbacks(s)]
+            TermMeans(), SaveBest(save), CSVLogger(csv), EpochLine(tell), EarlyStoppingCallback('score', comp=np.greater, patience=s.patience), *technique_callbacks(s)]
 
 # %% ../nbs/23a_learner.ipynb #3a61cf9a
 def seed_all(seed:int):
@@ -132,16 +132,17 @@ def seed_all(seed:int):
 
 # %% ../nbs/23a_learner.ipynb #102ac5c8
 def draw_curves(rows:list)->Figure: # rows of results.csv
-    "Losses and validation scores by step."
-    fig = Figure(figsize=(8.5, 3), layout='constrained')
-    left, right = fig.subplots(1, 2)
-    get = lambda k: ([r['step'] for r in rows if k in r], [r[k] for r in rows if k in r])
-    for k in ('train_loss', 'valid_loss'): left.plot(*get(k), label=k.replace('_', ' '))
-    for k in ('element_f1', 'type_f1', 'exact_match', 'tree_similarity'):
-        if get(k)[1]: right.plot(*get(k), label=k.replace('_', ' '))
-    left.set(xlabel='step', yscale='log', title='loss')
-    right.set(xlabel='step', ylim=(0, 1.02), title='validation, one step')
-    for ax in (left, right): ax.legend(); ax.grid(alpha=.3)
+    "Losses, validation scores and the terms of the training loss by step."
+    terms = [k for k in dict.fromkeys(k for r in rows for k in r) if k.startswith('loss_') and any(r.get(k) for r in rows)]
+    panels = {'loss': ('train_loss', 'valid_loss'), 'validation, one step': LOGGED, **({'terms of the training loss': terms} if terms else {})}
+    fig = Figure(figsize=(4.25 * len(panels), 3), layout='constrained')
+    for ax, (title, names) in zip(fig.subplots(1, len(panels)), panels.items()):
+        for k in names:
+            at = [r for r in rows if k in r]
+            if at: ax.plot([r['step'] for r in at], [r[k] for r in at], label=k.removeprefix('loss_').replace('_', ' '))
+        ax.set(xlabel='step', title=title, **(dict(ylim=(0, 1.02)) if names is LOGGED else dict(yscale='log')))
+        ax.legend()
+        ax.grid(alpha=.3)
     return fig
 
 # %% ../nbs/23a_learner.ipynb #8031f818

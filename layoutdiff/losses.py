@@ -147,8 +147,16 @@ def load_state_dict(self:VarianceAwareLossScheduler, state:dict):
 # %% ../nbs/12_losses.ipynb #66e310bb
 class DiffusionLoss:
     "The weighted sum as a learner calls it; a `scheduler` moves the weights while gradients are wanted."
-    def __init__(self, weights=LOSS_WEIGHTS, scheduler=None, **kwargs): self.weights, self.scheduler, self.terms = weights, scheduler, partial(diffusion_losses, **kwargs)
+    def __init__(self, weights=LOSS_WEIGHTS, scheduler=None, **kwargs):
+        self.weights, self.scheduler, self.terms = weights, scheduler, partial(diffusion_losses, **kwargs)
+        self.beside, self.last = [], {}                              # `LossTerms` that are added; name -> value in the latest call
+
+    @property
+    def names(self): return tuple(k for part in (self, *self.beside) for k in part.weights)
+
     def __call__(self, out, state, batch)->Tensor: # scalar
         terms = self.terms(out, state, batch)
         weights = self.scheduler(terms) if self.scheduler and torch.is_grad_enabled() else self.weights
-        return sum(weights[k] * v for k, v in terms.items())
+        total = sum((loss(out, state, batch) for loss in self.beside), sum(weights[k] * v for k, v in terms.items()))
+        self.last = {k: v.detach() for part in (terms, *(loss.last for loss in self.beside)) for k, v in part.items()}
+        return total

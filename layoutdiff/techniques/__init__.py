@@ -23,6 +23,7 @@ class Technique:
     source: str = ''      # the paper, or 'our own'
     measured: str = ''    # the results page with and without it
     config: Callable = lambda s: {}  # from `Settings` to fields of `ModelConfig`
+    calibrate: Callable | None = None   # of a `Checkpoint` and validation sections with HTML: may choose its settings; returns a line for the log
 
 TECHNIQUES = {}   # name -> `Technique`
 

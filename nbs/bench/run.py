@@ -16,13 +16,14 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent/'results'
-MODULES = 'wordpress', 'few', 'builders', 'pictures', 'data', 'scale'   # beside this file; each holds plans
+MODULES = 'wordpress', 'few', 'builders', 'pictures', 'data', 'scale', 'strategies'   # beside this file; each holds plans
 PLANS = {}
 
 
@@ -35,7 +36,7 @@ class Plan:
     cells: Callable       # Bench -> list of dicts: the cells in order
     measure: Callable     # (Bench, **cell) -> dict or list of dicts that JSON can hold
     gather: Callable      # (list of cells, list of what they gave) -> dict: what stands in the file beside the head
-    settings: dict = field(default_factory=dict)   # of the trainings; --set wins
+    settings: dict = field(default_factory=dict)   # of the trainings, and `minutes` of processor for each; --set wins
 
 
 def rows(cells, found): return dict(rows=[{**cell, **row} for cell, f in zip(cells, found) for row in (f if isinstance(f, list) else [f])])
@@ -49,6 +50,14 @@ def plan(name, about, data=('DATA',), cells=by_seed, gather=rows, **settings):
         PLANS[name] = Plan(name, about, data, cells, measure, gather, settings)
         return measure
     return keep
+
+
+@contextmanager
+def processor_time():
+    "A training's limit in seconds of this process, which neighbours on the machine cannot shorten."
+    wall, time.monotonic = time.monotonic, time.process_time
+    try: yield
+    finally: time.monotonic = wall
 
 
 @dataclass
@@ -83,7 +92,9 @@ class Bench:
         name = f'{self.plan.name}-{name}-{hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:6]}'
         done = sorted(self.runs.glob(f'{name}-[0-9]*/finished'))
         if done: return Run(done[-1].parent)
-        run = fit(data, out=self.runs, name=name, tell=lambda line: None, **settings)
+        minutes = settings.pop('minutes', None)
+        with processor_time() if minutes else nullcontext():
+            run = fit(data, out=self.runs, name=name, tell=lambda line: None, **({'time': 60 * minutes} if minutes else {}), **settings)
         (run.path/'finished').touch()   # trees and temperature, too: a run that was stopped has none
         return run
 
