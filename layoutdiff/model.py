@@ -46,9 +46,7 @@ class ModelConfig:
     time_groups: int = 1        # groups of adjacent noise times with adapters of their own; 1: none
 
     @classmethod
-    def from_dict(cls, d:dict): # d: as written in a file of any version
-        "A configuration; unknown fields are dropped."
-        return cls(**{k: v for k, v in d.items() if k in {f.name for f in fields(cls)}})
+    def from_dict(cls, d:dict): return cls(**{k: v for k, v in d.items() if k in {f.name for f in fields(cls)}})
 
 # %% ../nbs/11_model.ipynb #6254755c
 SIZES = dict(tiny=dict(d=64, layers=4, heads=4, kin=True), mini=dict(d=128, layers=4, heads=4, kin=True), small=dict(d=208, layers=5, heads=8),

@@ -64,6 +64,7 @@ def average_grads(params):
     flat = total(torch.cat([p.grad.flatten() for p in params])) / world()
     for p, g in zip(params, flat.split([p.numel() for p in params])): p.grad.copy_(g.view_as(p))
 
+# %% ../../nbs/22n_techniques.parallel.ipynb #ab4a730z
 class Parallel(Callback):
     "Share the batches of a run among processes and average their gradients."
     order = 8                                                 # after gradient accumulation, before the loss scaling of mixed precision is undone
