@@ -28,8 +28,7 @@ from .core import LayoutError, Structure, nearest, roots
 from .features import node_arrays
 from .pixels import read_pixels
 from .slots import SlotTable, encode, encode_free
-from .faults import MOST
-from .ensemble import node_features
+from .ensemble import MAX_TREE_SECTIONS, node_features
 
 # %% ../nbs/24_baselines.ipynb #574a9828
 TAG_TYPES = {**{f'h{k}': 'heading' for k in range(1, 7)}, **dict(
@@ -96,7 +95,7 @@ def rule_labels(structure:Structure)->list: # a label for each node
     return label
 
 # %% ../nbs/24_baselines.ipynb #af3bf80a
-def some(train, seed=0, n=MOST)->list:
+def some(train, seed=0, n=MAX_TREE_SECTIONS)->list:
     "All of `train`, or `n` sections of it, drawn by the seed."
     return train if len(train) <= n else [train[i] for i in sorted(np.random.default_rng(seed).choice(len(train), n, replace=False))]
 
