@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.training import GradientAccumulation
+from fastcore.basics import patch
 
 from ..balance import LearnedWeights
 from ..losses import LOSS_WEIGHTS
@@ -63,10 +64,12 @@ class Uncertainty(Callback):
     def after_loss(self):
         if self.training: self.learn.loss_grad, self.learn.loss = self.loss_grad + self.logs, self.loss + torch.as_tensor(self.logs).detach()
 
-    def after_fit(self):
-        self.learn.loss_func.scheduler, self.state = self.plain, {}
-        self.opt.opt.param_groups.pop()
-        if hasattr(self.learn, 'param_scheduler'): self.learn.param_scheduler.scheds = self.schedules
-        if hasattr(self.learn, 'epoch_line'): self.epoch_line.tell('uncertainty: the loss terms weigh ' + ', '.join(f'{k} {w:.2f}' for k, w in self.learned.now().items()))
+# %% ../../nbs/22q_techniques.uncertainty.ipynb #0c238fc8
+@patch
+def after_fit(self:Uncertainty):
+    self.learn.loss_func.scheduler, self.state = self.plain, {}
+    self.opt.opt.param_groups.pop()
+    if hasattr(self.learn, 'param_scheduler'): self.learn.param_scheduler.scheds = self.schedules
+    if hasattr(self.learn, 'epoch_line'): self.epoch_line.tell('uncertainty: the loss terms weigh ' + ', '.join(f'{k} {w:.2f}' for k, w in self.learned.now().items()))
 
 technique('uncertainty', lambda s: s.uncertainty, lambda s: [Uncertainty()], what='the weights of the loss terms are learned', source='Kendall et al. 2018, arXiv 1705.07115')
