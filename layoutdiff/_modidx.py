@@ -1744,6 +1744,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'layoutdiff/techniques/parallel.py'),
                                                 'layoutdiff.techniques.parallel.rank': ( 'techniques.parallel.html#rank',
                                                                                          'layoutdiff/techniques/parallel.py'),
+                                                'layoutdiff.techniques.parallel.same_start': ( 'techniques.parallel.html#same_start',
+                                                                                               'layoutdiff/techniques/parallel.py'),
                                                 'layoutdiff.techniques.parallel.share_terms': ( 'techniques.parallel.html#share_terms',
                                                                                                 'layoutdiff/techniques/parallel.py'),
                                                 'layoutdiff.techniques.parallel.term_cells': ( 'techniques.parallel.html#term_cells',

@@ -64,10 +64,9 @@ class Uncertainty(Callback):
     def after_loss(self):
         if self.training: self.learn.loss_grad, self.learn.loss = self.loss_grad + self.logs, self.loss + torch.as_tensor(self.logs).detach()
 
-# %% ../../nbs/22q_techniques.uncertainty.ipynb #22qaftft
+# %% ../../nbs/22q_techniques.uncertainty.ipynb #0c238fc8
 @patch
 def after_fit(self:Uncertainty):
-    "Put back what was replaced, and tell the weights."
     self.learn.loss_func.scheduler, self.state = self.plain, {}
     self.opt.opt.param_groups.pop()
     if hasattr(self.learn, 'param_scheduler'): self.learn.param_scheduler.scheds = self.schedules
