@@ -59,7 +59,7 @@ class Clock(Callback):
         if self.over: raise CancelFitException()
     def before_batch(self):
         if not self.training: return
-        spent = (time.monotonic() - self.start) / self.seconds if self.seconds else 0
+        spent = (time.monotonic() - self.start) / max(self.seconds, 1e-9) if self.step and self.seconds is not None else 0
         if spent >= 1: self.over = True; raise CancelTrainException()
         self.learn.pct_train = max(self.step / self.steps, spent)
         self.step += 1

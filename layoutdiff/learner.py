@@ -135,7 +135,7 @@ def draw_curves(rows:list)->Figure: # rows of results.csv
     "Losses, validation scores and the terms of the training loss by step."
     terms = [k for k in dict.fromkeys(k for r in rows for k in r) if k.startswith('loss_') and any(r.get(k) for r in rows)]
     panels = {'loss': ('train_loss', 'valid_loss'), 'validation, one step': LOGGED, **({'terms of the training loss': terms} if terms else {})}
-    fig = Figure(figsize=(4.25 * len(panels), 3), layout='constrained')
+    fig = Figure(figsize=(3.6 * len(panels), 2.8), layout='constrained', dpi=80)
     for ax, (title, names) in zip(fig.subplots(1, len(panels)), panels.items()):
         for k in names:
             at = [r for r in rows if k in r]

@@ -173,6 +173,11 @@ def test_a_clock_of_the_processor_ends_a_training(bench_module, tmp_path):
     assert time.monotonic is wall and done.config['time'] == pytest.approx(1.8) and done.results[-1]['step'] < 100_000
 
 
+def test_a_time_that_is_over_before_training_begins_leaves_one_step(tmp_path):
+    run = fit('sample', tmp_path, time=1e-6, steps=50, epochs=2, bs=12, **SHORT)
+    assert [r['step'] for r in run.results] == [1]
+
+
 def test_shipped_evidence_is_that_of_the_results(bench_module):
     _, strategies = bench_module
     results = BENCH.parent/'results'/'techniques.json'
