@@ -94,10 +94,10 @@ def test_no_boxes_and_no_pictures(tmp_path, items):
 
 
 def test_time_is_kept_by_all_stages(tmp_path, items):
-    "Trees, calibration and pictures included: 0.1 trained for the time given and then began with them."
+    "Trees, calibration and pictures included: 0.1 trained for the time given and then began with them. Twice the time is room for a busy machine."
     start = time.monotonic()
     run = fit(items, tmp_path, time=12, tell=quiet, steps=100_000, epochs=1000, size='tiny', members=2, trees=.5, drop_pixels=1, p_free=0)
-    assert time.monotonic() - start < 12 * 1.25 and run.results[-1]['step'] < 100_000
+    assert time.monotonic() - start < 12 * 2 and run.results[-1]['step'] < 100_000
     assert run.results[-1]['lr'] < 1e-3 and run.weights('last').is_file()
     assert len(run.checkpoint.model.members) == 2 and run.checkpoint.model.trees is not None
 
